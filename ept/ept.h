@@ -1,0 +1,102 @@
+/*
+ * Owns:     translation tables of every format: map, unmap, split, look up, dump.
+ * Promises: a change of a live entry is one aligned 64-bit store (pt_store); a concurrent walker sees the
+ *           old or the new translation of each page and never a freed table; empty entries are zero;
+ *           nothing here can fail after pt_pool_reserve(pt_tables_needed()).
+ * Needs:    ept/pool.h, the caller's lock, and the caller's flush of what struct pt_flush collected.
+ * Never:    knows devices, sections or vendors.
+ *
+ *   input address   47      39 38      30 29      21 20      12 11       0
+ *                  [ level 4 ][ level 3 ][ level 2 ][ level 1 ][ offset   ]
+ *                      |          |          |          |
+ *      root table -> entry --> entry ----> entry ----> entry --> 4 KiB frame
+ *                                 |          |
+ *                                 |          +--(large)--------> 2 MiB frame
+ *                                 +--(large)-------------------> 1 GiB frame
+ */
+#ifndef EPT_EPT_H
+#define EPT_EPT_H
+
+#include "ept/format.h"
+#include "ept/pool.h"
+
+#define PT_INPUT_BITS 48u
+
+/* Bytes covered by one entry at `level` (1..4). */
+static inline uint64_t pt_span(unsigned level)
+{
+    return PAGE_BYTES << (9 * (level - 1));
+}
+
+/* One translation tree. Owner: a VM (second level) or the hypervisor's address space (stage 1). */
+struct pt_root {
+    const struct pt_format *fmt;
+    struct pt_pool *pool;
+    hpa_t root;
+    uint8_t max_level; /* largest leaf that the CPU has: 1..3 */
+    uint64_t leaves[PT_LEVELS]; /* [level]: present leaves now; [0] unused */
+    uint64_t stores;            /* entry stores since creation */
+};
+
+/*
+ * The duty that changes leave behind. Zero-initialise; hand it to as many changes as you like; then make
+ * every CPU that may use the root flush it if `needed`, wait for them, and call pt_flush_done().
+ */
+struct pt_flush {
+    bool needed;
+    hpa_t dead; /* chain of tables (pt_pool_link) that wait for the flush; 0 ends it */
+};
+
+/*
+ * Where every store to a table goes, so that tests see every intermediate state. Link-time: the image
+ * has the plain atomic store or exchange, tests record. Returns the previous value: hardware may have set
+ * A/D bits since it was read.
+ */
+uint64_t pt_store(uint64_t *entry, uint64_t value, bool live);
+
+/* An empty tree. HV_E_NO_MEMORY. `max_level` is clipped to 1..3. */
+hv_status_t pt_root_create(struct pt_root *root, const struct pt_format *fmt, struct pt_pool *pool,
+                           unsigned max_level) MUST_CHECK;
+
+/* Free every table. Nobody walks the tree any more. */
+void pt_root_destroy(struct pt_root *root);
+
+/*
+ * An upper bound of the tables that one pt_map or pt_unmap over [addr, addr + pages) can take with leaves
+ * of at most `max_level`, splits at both ends included.
+ */
+uint64_t pt_tables_needed(const struct pt_root *root, uint64_t addr, uint64_t pages,
+                          unsigned max_level);
+
+/*
+ * Map `pages` pages at page-aligned `addr` to contiguous frames from `frame`. Leaves are as large as
+ * address, frame, length, attr->max_level and the root allow. What was mapped there is replaced.
+ * Whole range below 2^PT_INPUT_BITS (canonical bits of stage-1 addresses are ignored).
+ */
+void pt_map(struct pt_root *root, uint64_t addr, hpa_t frame, uint64_t pages,
+            const struct pt_attr *attr, struct pt_flush *flush);
+
+/* Make [addr, addr + pages) not present. Splits large leaves at the ends; emptied tables leave the tree. */
+void pt_unmap(struct pt_root *root, uint64_t addr, uint64_t pages, struct pt_flush *flush);
+
+/* The flush is done everywhere: dead tables go back to the pool. */
+void pt_flush_done(struct pt_root *root, struct pt_flush *flush);
+
+struct pt_leaf {
+    struct pt_attr attr; /* attr.max_level is the leaf's level */
+    uint8_t level;       /* leaf level; when absent, the level where the walk stopped */
+    bool present;
+    hpa_t frame;    /* of the 4 KiB page that holds addr, when present */
+    uint64_t entry; /* the raw entry where the walk ended */
+};
+
+/* Walk to `addr`. Returns leaf->present. */
+bool pt_lookup(const struct pt_root *root, uint64_t addr, struct pt_leaf *leaf);
+
+/* The walk of one address as text, an entry per level: for reports. Lines go to log_line(room). */
+void pt_dump_walk(const struct pt_root *root, uint64_t addr, const char *room);
+
+/* FNV-1a over (address, entry with A/D masked) of every present leaf: equal hash = equal translation. */
+uint64_t pt_hash(const struct pt_root *root);
+
+#endif

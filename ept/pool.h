@@ -1,0 +1,55 @@
+/*
+ * Owns:     the page-table pages: zeroed, counted, handed out only after a reservation.
+ * Promises: after pt_pool_reserve(n) the next n takes cannot fail; a table returned to the pool is all
+ *           zero; every table has a count of its present entries, so an emptied one is known at once.
+ * Needs:    pt_block_alloc/pt_block_free (link-time; hv/mem in the image, a fake in tests) and the
+ *           direct map (hv/base/direct.h).
+ * Never:    shared between roots without the caller's lock.
+ *
+ * Tables come from blocks of 16 frames, aligned to 64 KiB: frame 0 is the block's header (free bits,
+ * entry counts, links), frames 1 to 15 are tables. A table's address alone therefore finds its record.
+ */
+#ifndef EPT_POOL_H
+#define EPT_POOL_H
+
+#include "hv/base/status.h"
+#include "hv/base/types.h"
+
+#define PT_BLOCK_FRAMES 16u
+#define PT_BLOCK_BYTES  (PT_BLOCK_FRAMES * PAGE_BYTES)
+
+struct pt_block; /* in pool.c */
+
+struct pt_pool {
+    struct pt_block *partial; /* blocks with at least one free table, doubly linked */
+    uint64_t free_tables;
+    uint64_t used_tables;
+    uint64_t blocks;
+    uint64_t reserved; /* promised and not yet taken; free_tables >= reserved always */
+};
+
+/* Blocks of 64 KiB, aligned to 64 KiB, contents undefined. Link-time hooks. */
+hv_status_t pt_block_alloc(hpa_t *block) MUST_CHECK;
+void pt_block_free(hpa_t block);
+
+/*
+ * Promise `tables` more tables. HV_E_NO_MEMORY: nothing changed.
+ * Every reservation is ended by pt_pool_unreserve() of what was not taken; that also gives wholly free
+ * blocks back, except one that is kept warm.
+ */
+hv_status_t pt_pool_reserve(struct pt_pool *pool, uint64_t tables) MUST_CHECK;
+void pt_pool_unreserve(struct pt_pool *pool, uint64_t tables);
+
+/* Take one table out of the reservation: all zero, count 0. */
+hpa_t pt_pool_take(struct pt_pool *pool);
+
+/* Give back a table that is all zero and that no walker can reach any more. */
+void pt_pool_give(struct pt_pool *pool, hpa_t table);
+
+/* The number of present entries in a table; ept.c keeps it. */
+uint16_t *pt_pool_live(hpa_t table);
+
+/* Link word of a table that is out of the tree and waits for the flush (see struct pt_flush). */
+uint64_t *pt_pool_link(hpa_t table);
+
+#endif

@@ -1,0 +1,155 @@
+/*
+ * Owns:     sections: reference-counted objects that own or name frames, and the handles to them.
+ * Promises: frames of anonymous sections are zeroed before first use, never move, and are in no direct map
+ *           while the section lives, so that a type chosen for a view or a range has no write-back alias;
+ *           an object lives until handles, views and ranges are all gone.
+ * Needs:    frames, slab, window, space (direct map), ledger.
+ * Never:    a file, an image, copy-on-write.
+ *
+ * Contract: NtCreateSection and family, see docs/contract.md. Sizes in bytes, pages of 4096 bytes.
+ */
+#ifndef HV_MEM_SECTION_H
+#define HV_MEM_SECTION_H
+
+#include "ept/memtype.h"
+#include "hv/base/status.h"
+#include "hv/base/tree.h"
+#include "hv/base/types.h"
+
+enum hv_section_access {
+    HV_SECTION_QUERY = 1,
+    HV_SECTION_MAP_WRITE = 2,
+    HV_SECTION_MAP_READ = 4,
+    HV_SECTION_MAP_EXECUTE = 8,
+    HV_SECTION_EXTEND = 16,
+};
+
+enum hv_page_protection {
+    HV_PAGE_NOACCESS = 0x01,
+    HV_PAGE_READONLY = 0x02,
+    HV_PAGE_READWRITE = 0x04,
+    HV_PAGE_WRITECOPY = 0x08,
+    HV_PAGE_EXECUTE = 0x10,
+    HV_PAGE_EXECUTE_READ = 0x20,
+    HV_PAGE_EXECUTE_READWRITE = 0x40,
+    HV_PAGE_EXECUTE_WRITECOPY = 0x80,
+    HV_PAGE_NOCACHE = 0x200,
+    HV_PAGE_WRITECOMBINE = 0x400,
+};
+
+enum hv_section_attributes {
+    HV_SEC_COMMIT = 0x01,
+    HV_SEC_RESERVE = 0x02,
+    HV_SEC_NOCACHE = 0x10,
+    HV_SEC_WRITECOMBINE = 0x20,
+    HV_SEC_LARGE_PAGES = 0x40, /* every 2 MiB of the section is one aligned 2 MiB of memory */
+    HV_SEC_CONTIGUOUS = 0x80,  /* one run of frames */
+    HV_SEC_OPEN_IF = 0x100,
+};
+
+enum hv_backing_kind {
+    HV_BACKING_PHYSICAL = 1, /* a window of device memory: base and bytes, page-aligned */
+    HV_BACKING_MODULE = 2,   /* a boot module by index; its frames become the section's */
+};
+
+struct hv_section_backing {
+    enum hv_backing_kind kind;
+    hpa_t base;      /* PHYSICAL */
+    uint64_t bytes;  /* PHYSICAL */
+    uint32_t module; /* MODULE */
+};
+
+#define HV_SECTION_NAME_BYTES 64u /* with the NUL */
+#define HV_SECTION_MAX_BYTES  (1ull << 46)
+
+/*
+ * 1 section     out: handle with `access`
+ * 2 access      enum hv_section_access bits, at least one
+ * 3 name        NULL or up to 63 bytes, unique while a handle is open
+ * 4 max_size    bytes, rounded up to a page; 0 only with a backing (then the backing's size)
+ * 5 protect     HV_PAGE_READONLY, READWRITE, EXECUTE_READ or EXECUTE_READWRITE
+ * 6 attributes  exactly one of COMMIT and RESERVE, plus modifiers
+ * 7 backing     NULL: anonymous zero-filled frames
+ *
+ * Checks, in order: NULL out _1; access 0 or unknown _2; name too long or empty _3; size _4 (also
+ * LARGE_PAGES and not a multiple of 2 MiB); attributes _6; protection HV_E_INVALID_PROTECTION (both cache
+ * modifiers too; COPY values HV_E_NOT_SUPPORTED); SECTION_TOO_BIG; backing: unknown kind _7, PHYSICAL not
+ * aligned HV_E_MAPPED_ALIGNMENT, over RAM that the hypervisor owns or past the CPU's physical addresses
+ * HV_E_ACCESS_DENIED, no such module HV_E_NOT_FOUND; RESERVE and OPEN_IF are HV_E_NOT_SUPPORTED in this
+ * version; name taken HV_E_ALREADY_EXISTS; frames HV_E_COMMITMENT_LIMIT; records HV_E_NO_MEMORY.
+ */
+hv_status_t hv_section_create(hv_handle_t *section, uint32_t access, const char *name,
+                              uint64_t max_size, uint32_t protect, uint32_t attributes,
+                              const struct hv_section_backing *backing) MUST_CHECK;
+
+/* By name. HV_E_NOT_FOUND; HV_E_ACCESS_DENIED: more than the creator's protection allows. */
+hv_status_t hv_section_open(hv_handle_t *section, uint32_t access, const char *name) MUST_CHECK;
+
+struct hv_section_info {
+    uint64_t bytes; /* rounded up to pages */
+    uint32_t protect;
+    uint32_t attributes;
+    enum memtype default_type;
+    uint32_t handles;
+    uint32_t ranges;
+    uint32_t views;
+    char name[HV_SECTION_NAME_BYTES];
+};
+
+hv_status_t hv_section_query(hv_handle_t section, struct hv_section_info *info) MUST_CHECK;
+
+/* HV_E_INVALID_HANDLE: unknown or closed. */
+hv_status_t hv_handle_close(hv_handle_t handle);
+
+/* ---- for the rooms above: ranges, reports ---- */
+
+struct section; /* section.c */
+
+enum handle_kind { HANDLE_SECTION = 1, HANDLE_EVENT = 2 };
+
+/*
+ * Take a reference through a handle. HV_E_INVALID_HANDLE unknown; HV_E_OBJECT_TYPE another kind;
+ * HV_E_ACCESS_DENIED the handle lacks a right of `access`; HV_E_SECTION_PROTECTION the section's own
+ * protection does not allow it (MAP_WRITE needs READWRITE, MAP_EXECUTE an EXECUTE value).
+ */
+hv_status_t section_ref(hv_handle_t handle, uint32_t access, struct section **section) MUST_CHECK;
+void section_unref(struct section *section); /* the last one frees frames and object */
+
+/* A handle that is valid and of another kind than a section: to test HV_E_OBJECT_TYPE. */
+hv_status_t handle_create_event(hv_handle_t *handle) MUST_CHECK;
+
+uint64_t section_pages(const struct section *section);
+uint32_t section_id(const struct section *section); /* small, unique for life: for tables of state */
+const char *section_name(const struct section *section); /* "" when unnamed */
+enum memtype section_default_type(const struct section *section);
+bool section_is_ram(const struct section *section);
+
+/* The frame of a page and how many pages follow contiguously (at least 1). page < section_pages(). */
+hpa_t section_frame(const struct section *section, uint64_t page, uint64_t *run_pages);
+
+/*
+ * Bytes of the section through a window with each frame's type in force (else the default type).
+ * [offset, offset+bytes) lies inside the section.
+ */
+void section_read(struct section *section, uint64_t offset, void *out, uint64_t bytes);
+void section_write(struct section *section, uint64_t offset, const void *in, uint64_t bytes);
+
+/* FNV-1a (64 bit) over the bytes. */
+uint64_t section_checksum(struct section *section, uint64_t offset, uint64_t bytes);
+
+/* The ledger of the machine. Lock: section_lock (lock order: device -> section -> tables). */
+struct ledger;
+struct lock;
+extern struct ledger hv_ledger;
+extern struct lock section_lock;
+
+/* Boot modules that sections can be made of; set once by boot/main.c. */
+void section_add_module(uint32_t index, hpa_t base, uint64_t bytes);
+
+/* The first physical address that the CPU cannot have; set once by boot/main.c. */
+void section_set_physical_limit(uint64_t limit);
+
+/* Live objects, for leak checks. */
+uint64_t section_live_count(void);
+
+#endif

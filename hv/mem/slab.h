@@ -1,0 +1,30 @@
+/*
+ * Owns:     caches of small records of one size.
+ * Promises: slab_alloc gives zeroed memory or NULL; wholly free pages go back to the frame allocator,
+ *           except one that is kept warm.
+ * Needs:    hv_frames and the direct map.
+ * Never:    records larger than 1024 bytes.
+ */
+#ifndef HV_MEM_SLAB_H
+#define HV_MEM_SLAB_H
+
+#include "hv/base/lock.h"
+#include "hv/base/types.h"
+
+struct slab_page; /* in slab.c */
+
+struct slab {
+    const char *name;
+    uint16_t record_bytes;
+    struct lock lock; /* a leaf lock */
+    struct slab_page *partial;
+    uint64_t live;  /* records handed out */
+    uint64_t pages; /* frames held */
+};
+
+#define SLAB_INIT(n, type) {.name = (n), .record_bytes = (uint16_t)((sizeof(type) + 15) & ~15ull)}
+
+void *slab_alloc(struct slab *slab);
+void slab_free(struct slab *slab, void *record); /* NULL is fine */
+
+#endif

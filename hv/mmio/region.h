@@ -1,0 +1,62 @@
+/*
+ * Owns:     the map from guest-physical addresses to those who answer for them.
+ * Promises: lookup is a compare with the last hit, else a binary search; regions never overlap; the hot
+ *           keys lie apart from the handlers.
+ * Needs:    the caller's lock for changes.
+ * Never:    knows PCI.
+ */
+#ifndef HV_MMIO_REGION_H
+#define HV_MMIO_REGION_H
+
+#include "hv/base/status.h"
+#include "hv/base/types.h"
+
+#define MMIO_MAX_REGIONS 256u
+#define MMIO_NONE        MMIO_MAX_REGIONS
+
+/*
+ * Who answers. `offset` is from the region's first byte plus its bias; bytes is 1, 2, 4 or 8 and the
+ * piece is naturally aligned. A read returns its value in the low bytes.
+ */
+struct mmio_handler {
+    uint64_t (*read)(void *owner, uint64_t offset, unsigned bytes);
+    void (*write)(void *owner, uint64_t offset, unsigned bytes, uint64_t value);
+    void *owner;
+};
+
+struct mmio_key {
+    uint64_t start; /* guest-physical, inclusive */
+    uint64_t end;   /* exclusive */
+};
+
+struct mmio_map {
+    unsigned count;
+    struct mmio_key key[MMIO_MAX_REGIONS]; /* sorted by start */
+    struct mmio_handler handler[MMIO_MAX_REGIONS];
+};
+
+/* HV_E_CONFLICTING_ADDRESSES: overlaps a region. HV_E_QUOTA: full. HV_E_INVALID_PARAMETER: empty or wraps. */
+hv_status_t mmio_region_add(struct mmio_map *map, gpa_t start, uint64_t bytes,
+                            const struct mmio_handler *handler) MUST_CHECK;
+
+/* HV_E_NOT_FOUND: no region starts exactly there. */
+hv_status_t mmio_region_remove(struct mmio_map *map, gpa_t start);
+
+/* The index of the region that holds gpa, or MMIO_NONE. *last is the caller's hint (any value). */
+unsigned mmio_region_find(const struct mmio_map *map, gpa_t gpa, unsigned *last);
+
+/*
+ * The next naturally aligned piece of an access: at most 8 bytes, a power of two, no larger than what is
+ * left and than the alignment of `address` allows.
+ */
+static inline unsigned mmio_piece_bytes(uint64_t address, unsigned left)
+{
+    unsigned align = (unsigned)((address | 8) & -(address | 8));
+    unsigned piece = 8;
+
+    while (piece > left || piece > align)
+        piece >>= 1;
+    return piece;
+}
+
+#endif

@@ -1,0 +1,97 @@
+/*
+ * Owns:     the neutral exit: what a backend tells the core, and what the core answers.
+ * Promises: complete: a backend fills everything that the reason needs, so the core reads no vendor state
+ *           on the exit path and calls no function pointer.
+ * Needs:    base.
+ * Never:    VMCS or VMCB encodings.
+ */
+#ifndef HV_VM_EXIT_H
+#define HV_VM_EXIT_H
+
+#include "hv/base/types.h"
+
+/* X(name, text): the statistics table prints text. */
+#define HV_EXIT_LIST(X)                                                                            \
+    X(HV_EXIT_CPUID, "cpuid")                                                                      \
+    X(HV_EXIT_MEMORY, "second-level fault")                                                        \
+    X(HV_EXIT_IO, "port i/o")                                                                      \
+    X(HV_EXIT_MSR_READ, "rdmsr")                                                                   \
+    X(HV_EXIT_MSR_WRITE, "wrmsr")                                                                  \
+    X(HV_EXIT_CR, "control register")                                                              \
+    X(HV_EXIT_XSETBV, "xsetbv")                                                                    \
+    X(HV_EXIT_HLT, "hlt")                                                                          \
+    X(HV_EXIT_EXCEPTION, "exception")                                                              \
+    X(HV_EXIT_NMI, "nmi")                                                                          \
+    X(HV_EXIT_INTERRUPT, "host interrupt")                                                         \
+    X(HV_EXIT_SHUTDOWN, "triple fault")                                                            \
+    X(HV_EXIT_UNDEFINED, "hidden instruction")                                                     \
+    X(HV_EXIT_FAILURE, "entry failure")                                                            \
+    X(HV_EXIT_UNKNOWN, "unknown")
+
+#define HV_EXIT_ENUM(name, text) name,
+enum hv_exit_reason { HV_EXIT_LIST(HV_EXIT_ENUM) HV_EXIT_COUNT };
+#undef HV_EXIT_ENUM
+
+enum hv_access {
+    HV_ACCESS_READ = 1,
+    HV_ACCESS_WRITE = 2,
+    HV_ACCESS_FETCH = 4,
+};
+
+/* A fault on second-level translation. */
+struct hv_exit_memory {
+    gpa_t gpa;
+    gva_t gla;
+    uint8_t access;      /* enum hv_access bits, as reported */
+    bool gla_valid;      /* gla may be used */
+    bool final;          /* the access was to the translated address itself, not to a guest table */
+    bool in_delivery;    /* an event was being delivered: must not be emulated */
+    bool misconfigured;  /* EPT misconfiguration or reserved bit: a bug of ours */
+    uint8_t mode_bytes;  /* code size: 2, 4 or 8 */
+    uint64_t cr0, cr3, cr4, efer;
+};
+
+struct hv_exit_io {
+    uint16_t port;
+    uint8_t bytes; /* 1, 2 or 4 */
+    bool in;
+    bool string; /* INS, OUTS */
+};
+
+struct hv_exit_cr {
+    uint8_t number; /* 0, 3, 4, 8 */
+    bool write;     /* MOV to CR; else MOV from CR */
+    bool clts, lmsw;
+    uint8_t gpr;
+    uint64_t value; /* what is written (LMSW: the low 16 bits) */
+};
+
+struct hv_exit {
+    uint32_t reason;     /* enum hv_exit_reason */
+    uint32_t raw_reason; /* the hardware's number, for reports */
+    uint64_t raw_info;   /* exit qualification or EXITINFO1, for reports */
+    uint64_t rip;
+    uint8_t length; /* of the instruction; 0 when the hardware does not promise it */
+    union {
+        struct hv_exit_memory memory;
+        struct hv_exit_io io;
+        struct hv_exit_cr cr;
+        struct { uint8_t vector; bool has_error; uint32_t error; } exception;
+    };
+};
+
+/* What the backend does next. */
+enum hv_resume {
+    HV_RESUME,  /* enter again at the same RIP (or at vp->event) */
+    HV_ADVANCE, /* step over the instruction, then enter */
+    HV_STOP,    /* the VM has ended; vm->stop says why */
+};
+
+struct vp;
+
+/* The core's one entry from a backend. hv/vm/exit.c. May set exit->length for HV_ADVANCE. */
+enum hv_resume vm_exit(struct vp *vp, struct hv_exit *exit);
+
+const char *hv_exit_name(unsigned reason);
+
+#endif

@@ -1,0 +1,134 @@
+/*
+ * Owns:     a VM: guest RAM, second-level tables, MMIO and port maps, the virtual CPUs, its statistics.
+ * Promises: what a guest does ends at worst its own VM, with a report.
+ * Needs:    ept, mem, mmio, a backend (backend.h).
+ * Never:    PCI: the bus registers ports and regions like anybody else.
+ */
+#ifndef HV_VM_VM_H
+#define HV_VM_VM_H
+
+#include "ept/ept.h"
+#include "hv/base/lock.h"
+#include "hv/base/log.h"
+#include "hv/mmio/region.h"
+#include "hv/vm/exit.h"
+
+#define VM_MAX_RAM   4u
+#define VM_MAX_PORTS 16u
+
+/* General registers in encoding order. */
+enum gpr { GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RSP, GPR_RBP, GPR_RSI, GPR_RDI, GPR_R8, GPR_COUNT = 16 };
+
+/* One run of guest RAM: contiguous in guest and host. */
+struct vm_ram {
+    gpa_t gpa;
+    hpa_t hpa;
+    uint64_t pages;
+};
+
+/* A port range. in returns the value in the low bytes. */
+struct vm_port {
+    uint16_t first;
+    uint16_t count;
+    uint32_t (*in)(void *owner, uint16_t offset, unsigned bytes);
+    void (*out)(void *owner, uint16_t offset, unsigned bytes, uint32_t value);
+    void *owner;
+};
+
+/* X(name, text): why a VM ended. */
+#define VM_STOP_LIST(X)                                                                            \
+    X(VM_STOP_NONE, "running")                                                                     \
+    X(VM_STOP_GUEST_EXIT, "the guest ended it through the debug-exit port")                        \
+    X(VM_STOP_HLT, "the guest halted and no interrupt source exists")                              \
+    X(VM_STOP_TRIPLE_FAULT, "triple fault")                                                        \
+    X(VM_STOP_FETCH_VIOLATION, "instruction fetch from a page that is not executable memory")      \
+    X(VM_STOP_TABLE_WALK, "a guest page table lies in memory that cannot hold one")                \
+    X(VM_STOP_EVENT_DELIVERY, "event delivery touched memory that cannot take it")                 \
+    X(VM_STOP_ENTRY_FAILURE, "the CPU refused to enter the guest")                                 \
+    X(VM_STOP_UNEXPECTED, "an exit that nothing asked for")
+
+#define VM_STOP_ENUM(name, text) name,
+enum vm_stop_cause { VM_STOP_LIST(VM_STOP_ENUM) VM_STOP_COUNT };
+#undef VM_STOP_ENUM
+
+struct vm_stats {
+    uint64_t exits[HV_EXIT_COUNT];
+    uint64_t trapped_reads;
+    uint64_t trapped_writes;
+    uint64_t spurious;      /* violations that a re-walk found allowed */
+    uint64_t unclaimed;     /* accesses to neither RAM nor device */
+    uint64_t unsupported;   /* instructions answered with #UD */
+    uint64_t flushes;       /* shoot-downs asked for */
+    uint64_t invalidations; /* INVEPT or TLB-control flushes done */
+};
+
+struct vp;
+
+struct vm {
+    uint32_t id;
+    struct lock tables_lock; /* guards tables, pool, regions, generation changes */
+    struct pt_pool pool;
+    struct pt_root tables;
+    uint64_t generation; /* of the translations; a CPU that entered with an older one flushes first */
+    unsigned ram_count;
+    struct vm_ram ram[VM_MAX_RAM]; /* sorted by gpa */
+    struct mmio_map regions;
+    unsigned port_count;
+    struct vm_port port[VM_MAX_PORTS];
+    struct vp *vp; /* one VP in this version */
+    enum vm_stop_cause stop;
+    uint32_t exit_code; /* what the guest gave to debug-exit */
+    struct vm_stats stats;
+    struct log_limit unclaimed_log;
+    struct log_limit unsupported_log;
+};
+
+/* A pointer into guest RAM for [gpa, gpa+bytes), or NULL when it is not all in one run of RAM. */
+void *vm_ram_pointer(const struct vm *vm, gpa_t gpa, uint64_t bytes);
+
+/* True when [gpa, gpa+bytes) touches RAM. */
+bool vm_ram_overlaps(const struct vm *vm, gpa_t gpa, uint64_t bytes);
+
+/* HV_E_QUOTA; HV_E_CONFLICTING_ADDRESSES. Before the VM starts. */
+hv_status_t vm_port_register(struct vm *vm, const struct vm_port *port) MUST_CHECK;
+
+/*
+ * Carry out a flush duty: bump the generation, make every CPU that runs this VM flush before its next guest
+ * instruction, then give dead tables back. Caller holds tables_lock. Never waits for a callback.
+ */
+void vm_flush(struct vm *vm, struct pt_flush *flush);
+
+/* End the VM: the first cause stays. */
+void vm_stop(struct vm *vm, enum vm_stop_cause cause);
+
+/* How the type of an access comes about: everything that took part, and the result. */
+struct hv_memtype_report {
+    bool mapped;        /* guest tables and second level both translate gva */
+    gpa_t gpa;
+    uint8_t leaf_type;  /* enum memtype of the second-level leaf */
+    bool ignore_pat;
+    uint8_t leaf_level; /* 1..3 */
+    uint8_t pat_index;  /* chosen by the guest's leaf entry */
+    uint8_t pat_type;   /* that entry of the guest's IA32_PAT */
+    bool cache_disabled; /* CR0.CD as the CPU really has it in the guest */
+    uint8_t effective;  /* enum memtype */
+};
+
+/* gva in the VP's current paging mode. HV_OK with mapped = false when it does not translate. */
+hv_status_t hv_effective_memtype(struct vp *vp, gva_t gva, struct hv_memtype_report *report) MUST_CHECK;
+
+/* What the second-level translation of this machine can do (filled by the backend). */
+struct hv_caps {
+    const char *backend;     /* "vmx-ept", later "svm-npt" */
+    const char *table_format;
+    bool ignore_pat;         /* IGNORE_GUEST_PAT can be honoured */
+    bool large_2m, large_1g;
+    bool large_executable;   /* no iTLB-multihit erratum: executable leaves may be large */
+    bool execute_only;
+    bool accessed_dirty;
+    uint8_t physical_bits;
+};
+
+extern struct hv_caps hv_caps; /* written once at boot, then read-only */
+
+#endif
