@@ -51,8 +51,8 @@ struct pt_flush {
 
 /*
  * Where every store to a table goes, so that tests see every intermediate state. Link-time: the image
- * has the plain atomic store or exchange, tests record. Returns the previous value: hardware may have set
- * A/D bits since it was read.
+ * has the plain atomic store or exchange, tests record. Returns the previous value of a live entry:
+ * hardware may have set A/D bits since it was read (0 when it was not live).
  */
 uint64_t pt_store(uint64_t *entry, uint64_t value, bool live);
 
@@ -64,11 +64,14 @@ hv_status_t pt_root_create(struct pt_root *root, const struct pt_format *fmt, st
 void pt_root_destroy(struct pt_root *root);
 
 /*
- * An upper bound of the tables that one pt_map or pt_unmap over [addr, addr + pages) can take with leaves
- * of at most `max_level`, splits at both ends included.
+ * An upper bound of the tables that one pt_map of [addr, addr + pages) to `frame` with leaves of at most
+ * `max_level` can take, whatever is mapped there now.
  */
-uint64_t pt_tables_needed(const struct pt_root *root, uint64_t addr, uint64_t pages,
+uint64_t pt_tables_needed(const struct pt_root *root, uint64_t addr, hpa_t frame, uint64_t pages,
                           unsigned max_level);
+
+/* Likewise for one pt_unmap: at most two splits at each end. */
+uint64_t pt_tables_needed_unmap(const struct pt_root *root, uint64_t addr, uint64_t pages);
 
 /*
  * Map `pages` pages at page-aligned `addr` to contiguous frames from `frame`. Leaves are as large as
