@@ -1,0 +1,147 @@
+# Barvisor: one Makefile, no recursion into rooms. `make help` lists what there is to do.
+#
+# build/gcc, build/clang   objects of the image, mirroring the tree (CC=gcc is the default)
+# build/host               unit tests under ASan and UBSan
+# build/barvisor.efi       the image; barvisor.elf beside it keeps the symbols for debuggers
+# build/barvisor.img       a bootable GPT disk with \EFI\BOOT\BOOTX64.EFI, \barvisor.cfg and \guest.elf
+
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := image
+
+PATH := $(PATH):/usr/sbin:/sbin
+export PATH
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CC_NAME := $(if $(findstring clang,$(notdir $(CC))),clang,gcc)
+HOSTCC  ?= gcc
+NASM    ?= nasm
+LD      := ld
+OBJCOPY := objcopy
+PYTHON  ?= /usr/bin/python3
+EFI_INCLUDE ?= /usr/include/efi
+EFI_LIB     ?= /usr/lib
+CFG     ?= boot/barvisor.cfg
+
+ifeq ($(V),1)
+Q :=
+say = @:
+else
+Q := @
+say = @printf '  %-7s %s\n'
+endif
+
+# ---------------------------------------------------------------------------------------------- sources
+# Every source by name, per room. `make lint` fails when a file of a room is missing here.
+
+
+BASE_SRCS    := hv/base/assert.c hv/base/log.c hv/base/status.c hv/base/string.c hv/base/tree.c
+X86_SRCS     := hv/x86/cpu.c hv/x86/descriptors.c hv/x86/exceptions.c hv/x86/exceptions.asm
+EPT_SRCS     := ept/dump.c ept/ept.c ept/format.c ept/memtype.c ept/npt.c ept/pool.c
+MEM_SRCS     := hv/mem/frames.c hv/mem/ledger.c hv/mem/section.c hv/mem/slab.c hv/mem/space.c hv/mem/window.c
+MMIO_SRCS    := hv/mmio/decode.c hv/mmio/emulate.c hv/mmio/insn.c hv/mmio/region.c
+VM_SRCS      := hv/vm/exit.c hv/vm/loader.c hv/vm/vm.c
+PCI_SRCS     := hv/pci/bus.c hv/pci/device.c hv/pci/inspect.c hv/pci/range.c
+CONSOLE_SRCS := hv/console/report.c
+VMX_SRCS     := hv/vmx/vmx.c hv/vmx/vmcs.c hv/vmx/run.asm
+HOST_SRCS    := drivers/host/uart.c
+VIRTUAL_SRCS := drivers/virtual/lab.c
+BOOT_SRCS    := boot/entry.c boot/main.c boot/config.c boot/memmap.c
+
+# While rooms are still being written, a file that is not there yet is left out.
+IMAGE_SRCS := $(wildcard $(BASE_SRCS) $(X86_SRCS) $(EPT_SRCS) $(MEM_SRCS) $(MMIO_SRCS) $(VM_SRCS) \
+              $(PCI_SRCS) $(CONSOLE_SRCS) $(VMX_SRCS) $(HOST_SRCS) $(VIRTUAL_SRCS) $(BOOT_SRCS))
+
+# ---------------------------------------------------------------------------------------------- flags
+
+WARN_COMMON := -Wall -Wextra -Werror -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
+    -Wmissing-prototypes -Wundef -Wvla -Wcast-qual -Wcast-align -Wpointer-arith -Wwrite-strings \
+    -Wformat=2 -Wswitch-enum -Wimplicit-fallthrough -Wnull-dereference
+WARN := $(WARN_COMMON) -Wframe-larger-than=1024
+
+# -fvisibility=hidden: nothing of the image is visible outside, so references need no GOT slot.
+IMAGE_CFLAGS := -std=gnu11 -O2 -g -I. $(WARN) -ffreestanding -fshort-wchar -mno-red-zone \
+    -mgeneral-regs-only -fno-stack-protector -fno-strict-aliasing -fcf-protection=none -fpic \
+    -fvisibility=hidden -fno-asynchronous-unwind-tables -ffile-prefix-map=$(CURDIR)=.
+# Only boot/ may see <efi.h>; the flag is given to that room alone.
+EFI_CFLAGS := -isystem $(EFI_INCLUDE) -isystem $(EFI_INCLUDE)/x86_64 -DGNU_EFI_USE_MS_ABI
+# The compiler must not turn the loops of memcpy and memset into calls of themselves.
+ifeq ($(CC_NAME),gcc)
+STRING_CFLAGS := -fno-builtin -fno-tree-loop-distribute-patterns
+OFFSETS_CFLAGS :=
+else
+STRING_CFLAGS := -fno-builtin
+OFFSETS_CFLAGS := -no-integrated-as
+endif
+IMAGE_LDFLAGS := -T linker.ld -shared -Bsymbolic -nostdlib --build-id=sha1 --no-undefined \
+    -z noexecstack -z norelro --orphan-handling=error --fatal-warnings
+
+# The guest kernel of the tests: build/guest.elf.
+-include tests/guest/guest.mk
+GUEST_ELF := $(if $(wildcard tests/guest/guest.mk),build/guest.elf)
+
+# ---------------------------------------------------------------------------------------------- image
+
+OUT  := build/$(CC_NAME)
+IMAGE_OBJS := $(patsubst %,$(OUT)/%.o,$(basename $(filter %.c,$(IMAGE_SRCS)))) \
+              $(patsubst %,$(OUT)/%.asm.o,$(basename $(filter %.asm,$(IMAGE_SRCS))))
+ifeq ($(CC_NAME),gcc)
+IMAGE := build/barvisor
+else
+IMAGE := $(OUT)/barvisor
+endif
+
+.PHONY: image efi disk
+image: disk
+efi: $(IMAGE).efi
+disk: build/barvisor.img
+
+# Packages are looked at before anything is built; see tests/tools/deps.sh.
+PACKAGES ?= build
+.PHONY: packages
+packages:
+	$(Q)bash tests/tools/deps.sh $(PACKAGES)
+
+$(OUT)/%.o: %.c Makefile | packages
+	$(Q)mkdir -p $(@D)
+	$(say) $(CC_NAME) $<
+	$(Q)$(CC) $(IMAGE_CFLAGS) $(FILE_CFLAGS) -MMD -MP -c $< -o $@
+
+$(OUT)/boot/%.o: FILE_CFLAGS := $(EFI_CFLAGS)
+$(OUT)/hv/base/string.o: FILE_CFLAGS := $(STRING_CFLAGS)
+
+$(OUT)/%.asm.o: %.asm Makefile | packages
+	$(Q)mkdir -p $(@D)
+	$(say) nasm $<
+	$(Q)$(NASM) -f elf64 -g -F dwarf -I ./ -I $(OUT)/ -MD $(@:.o=.d) -MP -MT $@ -o $@ $<
+
+# Offsets of C structures for assembly: hv/vm/offsets.c is compiled to text, whose marked lines
+# ("->NAME value") become %define lines. clang's own assembler would stumble over the marks.
+ifneq ($(wildcard hv/vm/offsets.c),)
+$(filter %.asm.o,$(IMAGE_OBJS)): $(OUT)/offsets.inc
+$(OUT)/offsets.inc: hv/vm/offsets.c Makefile | packages
+	$(Q)mkdir -p $(@D)
+	$(say) offsets $<
+	$(Q)$(CC) $(filter-out -g,$(IMAGE_CFLAGS)) $(OFFSETS_CFLAGS) -MMD -MP -MT $@ -MF $(@:.inc=.d) -S $< -o $(@:.inc=.s)
+	$(Q)sed -n 's/^.*->\([A-Za-z_0-9]*\) *\$$*\([-0-9xa-f]*\).*$$/%define \1 \2/p' $(@:.inc=.s) > $@
+	$(Q)test -s $@
+endif
+
+$(IMAGE).elf: $(IMAGE_OBJS) linker.ld Makefile
+	$(say) link $@
+	$(Q)$(LD) $(IMAGE_LDFLAGS) $(EFI_LIB)/crt0-efi-x86_64.o $(IMAGE_OBJS) $(EFI_LIB)/libgnuefi.a -o $@
+
+# Only what runs goes into the PE file; the linker's dynamic symbol tables and the debug data stay behind.
+$(IMAGE).efi: $(IMAGE).elf
+	$(say) objcopy $@
+	$(Q)$(OBJCOPY) -j .text -j .rodata -j .relro -j .dynamic -j .rela -j .reloc -j .data -j .bss \
+	    --target efi-app-x86_64 --file-alignment 512 --section-alignment 4096 $< $@
+
+build/barvisor.img: $(IMAGE).efi $(CFG) $(GUEST_ELF) tests/tools/mkimage.sh
+	$(say) disk $@
+	$(Q)bash tests/tools/mkimage.sh -e $(IMAGE).efi $@ $(CFG) $(GUEST_ELF)
+
+-include $(IMAGE_OBJS:.o=.d) $(OUT)/offsets.d
