@@ -107,13 +107,23 @@ struct section; /* section.c */
 
 enum handle_kind { HANDLE_SECTION = 1, HANDLE_EVENT = 2 };
 
+/* What a reference is for: hv_section_query() counts ranges and views apart. */
+enum section_user { SECTION_USER_RANGE, SECTION_USER_VIEW };
+
 /*
  * Take a reference through a handle. HV_E_INVALID_HANDLE unknown; HV_E_OBJECT_TYPE another kind;
  * HV_E_ACCESS_DENIED the handle lacks a right of `access`; HV_E_SECTION_PROTECTION the section's own
  * protection does not allow it (MAP_WRITE needs READWRITE, MAP_EXECUTE an EXECUTE value).
+ * Everything below down to the accessors takes section_lock: never called with it held.
  */
-hv_status_t section_ref(hv_handle_t handle, uint32_t access, struct section **section) MUST_CHECK;
-void section_unref(struct section *section); /* the last one frees frames and object */
+hv_status_t section_ref(hv_handle_t handle, uint32_t access, enum section_user user,
+                        struct section **section) MUST_CHECK;
+
+/* One more reference of the same kind, for a record that was cut in two. Cannot fail. */
+void section_ref_again(struct section *section, enum section_user user);
+
+/* `user` as it was taken. The last one frees frames and object. */
+void section_unref(struct section *section, enum section_user user);
 
 /* A handle that is valid and of another kind than a section: to test HV_E_OBJECT_TYPE. */
 hv_status_t handle_create_event(hv_handle_t *handle) MUST_CHECK;
