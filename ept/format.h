@@ -21,6 +21,9 @@ enum pt_rights {
 #define PT_ADDR_MASK BITS(51, 12)
 #define PT_LEVELS    4u /* level 1: 4 KiB entries .. level 4: the root */
 
+/* pt_decode's memtype for bits that are the encoding of no type; memtype_name() says "??". */
+#define PT_MEMTYPE_NONE 2u
+
 struct pt_format {
     const char *name;
     uint64_t read;         /* set when readable: what makes an entry present */
@@ -33,6 +36,7 @@ struct pt_format {
     uint64_t large;        /* set in a leaf above level 1 */
     uint64_t ignore_pat;   /* EPT: IPAT. 0: the format has none */
     uint64_t ad_mask;      /* accessed and dirty: written by hardware, masked in comparisons */
+    uint64_t quiet_set;    /* rights that a present leaf may gain without a flush */
     uint64_t type_mask_4k; /* bits that hold the memory type, in a level-1 leaf */
     uint64_t type_mask_large;
     uint64_t type_4k[8]; /* encoding by enum memtype; ~0: cannot be expressed */
@@ -56,7 +60,8 @@ struct pt_attr {
     uint8_t max_level; /* largest leaf allowed: 1 = 4 KiB, 2 = 2 MiB, 3 = 1 GiB */
 };
 
-/* One leaf entry. level 1..3; frame is aligned to the leaf. rights != 0. */
+/* One leaf entry. level 1..3; frame is aligned to the leaf; rights are PT_R with any others, or PT_X alone
+ * where the format has it; the type and IPAT exist in the format. */
 uint64_t pt_encode(const struct pt_format *fmt, hpa_t frame, const struct pt_attr *attr,
                    unsigned level);
 

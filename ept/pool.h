@@ -21,7 +21,9 @@
 struct pt_block; /* in pool.c */
 
 struct pt_pool {
-    struct pt_block *partial; /* blocks with at least one free table, doubly linked */
+    struct pt_block *partial; /* blocks with free and used tables, doubly linked */
+    struct pt_block *unused;  /* blocks of free tables only, likewise */
+    uint64_t unused_blocks;
     uint64_t free_tables;
     uint64_t used_tables;
     uint64_t blocks;
@@ -40,13 +42,16 @@ void pt_block_free(hpa_t block);
 hv_status_t pt_pool_reserve(struct pt_pool *pool, uint64_t tables) MUST_CHECK;
 void pt_pool_unreserve(struct pt_pool *pool, uint64_t tables);
 
+/* Give every wholly free block back, the warm one too: for the end of a pool's life. */
+void pt_pool_drain(struct pt_pool *pool);
+
 /* Take one table out of the reservation: all zero, count 0. */
 hpa_t pt_pool_take(struct pt_pool *pool);
 
 /* Give back a table that is all zero and that no walker can reach any more. */
 void pt_pool_give(struct pt_pool *pool, hpa_t table);
 
-/* The number of present entries in a table; ept.c keeps it. */
+/* The number of present entries in a table; ept.c keeps it. Any address inside the table will do. */
 uint16_t *pt_pool_live(hpa_t table);
 
 /* Link word of a table that is out of the tree and waits for the flush (see struct pt_flush). */
