@@ -39,9 +39,9 @@ endif
 
 
 BASE_SRCS    := hv/base/assert.c hv/base/log.c hv/base/status.c hv/base/string.c hv/base/tree.c
-X86_SRCS     := hv/x86/cpu.c hv/x86/descriptors.c hv/x86/exceptions.c hv/x86/exceptions.asm
+X86_SRCS     := hv/x86/desc.c hv/x86/isr.asm
 EPT_SRCS     := ept/dump.c ept/ept.c ept/format.c ept/memtype.c ept/npt.c ept/pool.c
-MEM_SRCS     := hv/mem/frames.c hv/mem/ledger.c hv/mem/section.c hv/mem/slab.c hv/mem/space.c hv/mem/window.c
+MEM_SRCS     := hv/mem/blocks.c hv/mem/frames.c hv/mem/handle.c hv/mem/ledger.c hv/mem/section.c hv/mem/slab.c hv/mem/space.c hv/mem/window.c
 MMIO_SRCS    := hv/mmio/decode.c hv/mmio/emulate.c hv/mmio/insn.c hv/mmio/region.c
 VM_SRCS      := hv/vm/exit.c hv/vm/loader.c hv/vm/vm.c
 PCI_SRCS     := hv/pci/bus.c hv/pci/device.c hv/pci/inspect.c hv/pci/range.c
@@ -144,4 +144,94 @@ build/barvisor.img: $(IMAGE).efi $(CFG) $(GUEST_ELF) tests/tools/mkimage.sh
 	$(say) disk $@
 	$(Q)bash tests/tools/mkimage.sh -e $(IMAGE).efi $@ $(CFG) $(GUEST_ELF)
 
--include $(IMAGE_OBJS:.o=.d) $(OUT)/offsets.d
+# ---------------------------------------------------------------------------------------------- host tests
+# tests/unit/units.mk says which sources each program holds. Objects are shared between programs.
+
+include tests/unit/units.mk
+
+HOST_DIR    ?= build/host
+HOST_EXTRA  ?=
+HOST_CFLAGS := -std=gnu11 -g -O1 -I. $(WARN_COMMON) -fsanitize=address,undefined -fno-sanitize-recover=all \
+    -fno-omit-frame-pointer -fshort-wchar -DHV_DIRECT_BASE=0x200000000000ull $(HOST_EXTRA)
+UNIT_PROGRAMS := $(UNITS:%=$(HOST_DIR)/tests/unit/%)
+UNIT_SRCS = $(sort tests/fake/host.c $(foreach unit,$(UNITS),tests/unit/$(unit).c $($(unit)_SRCS)))
+
+.PHONY: unit-programs units
+unit-programs: $(UNIT_PROGRAMS)
+units: unit-programs
+	$(Q)$(PYTHON) tests/tools/units.py $(UNIT_PROGRAMS)
+
+$(HOST_DIR)/%.o: %.c Makefile | packages
+	$(Q)mkdir -p $(@D)
+	$(say) host $<
+	$(Q)$(HOSTCC) $(HOST_CFLAGS) -MMD -MP -c $< -o $@
+
+define unit_rule
+$(HOST_DIR)/tests/unit/$(1): $(patsubst %.c,$(HOST_DIR)/%.o,$(sort tests/unit/$(1).c tests/fake/host.c $($(1)_SRCS)))
+	$$(say) link $$@
+	$$(Q)$$(HOSTCC) $$(HOST_CFLAGS) $$^ -lcmocka $$($(1)_LIBS) -o $$@
+endef
+$(foreach unit,$(UNITS),$(eval $(call unit_rule,$(unit))))
+
+# ---------------------------------------------------------------------------------------------- running
+
+.PHONY: run targets debug guest
+guest: $(GUEST_ELF)
+
+# run.py calls make again for the parts, to say how long each of them takes.
+run:
+	$(Q)since=$$(date +%s%N); bash tests/tools/deps.sh run && \
+	    $(PYTHON) tests/emu/run.py --since $$since --target "$(TARGET)"
+
+targets:
+	$(Q)$(PYTHON) tests/emu/run.py --targets
+
+debug:
+	$(Q)bash tests/tools/deps.sh run && $(MAKE) --no-print-directory PACKAGES=none disk && \
+	    $(PYTHON) tests/emu/debug.py
+
+# ---------------------------------------------------------------------------------------------- checking
+
+export IMAGE_CFLAGS EFI_CFLAGS IMAGE_SRCS UNIT_SRCS HOST_CFLAGS
+
+.PHONY: test lint bench mutants coverage
+test:
+	$(Q)bash tests/tools/deps.sh test && $(PYTHON) tests/tools/check.py all
+
+lint:
+	$(Q)bash tests/tools/deps.sh test && $(PYTHON) tests/tools/check.py lint
+
+bench:
+	$(Q)bash tests/tools/deps.sh run && $(MAKE) --no-print-directory PACKAGES=none efi guest && \
+	    $(PYTHON) tests/bench/bench.py
+
+mutants:
+	$(Q)bash tests/tools/deps.sh test && $(PYTHON) tests/tools/mutants.py $(MUTANTS)
+
+coverage:
+	$(Q)bash tests/tools/deps.sh test && rm -rf build/coverage && \
+	    $(MAKE) --no-print-directory PACKAGES=none HOST_DIR=build/coverage HOST_EXTRA=--coverage units && \
+	    gcovr --root . --exclude tests --print-summary --html-details build/coverage/index.html build/coverage
+
+# ---------------------------------------------------------------------------------------------- the rest
+
+.PHONY: clean help
+clean:
+	$(Q)rm -rf build
+
+help:
+	@echo 'make image     build/barvisor.efi and the bootable disk build/barvisor.img (CC=gcc|clang, CFG=file)'
+	@echo 'make run       build, boot and judge the guest test; TARGET=bochs-ept|qemu-kvm or chosen by itself'
+	@echo 'make targets   where the image can run on this machine, and why not'
+	@echo 'make test      everything that must hold: lint, units, both compilers, boots'
+	@echo 'make lint      format, static analysis, who may include whom, every header alone'
+	@echo 'make units     host tests under ASan and UBSan'
+	@echo 'make bench     instructions per operation, exact; fails when a budget is exceeded'
+	@echo 'make debug     Bochs debugger with symbols, stopped at efi_main'
+	@echo 'make mutants   break the code on purpose, one patch at a time: each must turn a test red'
+	@echo 'make coverage  of the host tests: build/coverage/index.html'
+	@echo 'make clean     remove build/'
+	@echo 'V=1 shows the commands'
+
+-include $(patsubst %.o,%.d,$(IMAGE_OBJS)) $(OUT)/offsets.d
+-include $(patsubst %.c,$(HOST_DIR)/%.d,$(UNIT_SRCS))

@@ -1,0 +1,315 @@
+"""Machines that boot the image: Bochs and QEMU, each boot in a directory of its own.
+
+A boot is headless, writes COM1 to a file and ends by itself: the hypervisor asks Bochs for power-off through
+port 0x8900 and QEMU through isa-debug-exit. Whoever started it gets the console as lines and judges it; the
+emulator's exit code alone is never a pass. docs/testing.md says why the options are what they are.
+"""
+
+import codecs
+import fcntl
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import tempfile
+import time
+
+import tap
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+OVMF = "/usr/share/ovmf/OVMF.fd"
+VGABIOS = "/usr/share/bochs/VGABIOS-lgpl-latest"
+BOOT_SECONDS = 120
+
+BOCHSRC = """\
+plugin_ctrl: unmapped=1, biosdev=0, speaker=0, extfpuirq=1, parallel=0, serial=1, gameport=0, usb_uhci=0
+display_library: rfb, options="timeout=0"
+config_interface: textconfig
+romimage: file={ovmf}
+vgaromimage: file={vgabios}
+cpu: model={model}, count={cpus}, ips=10000000, reset_on_triple_fault=0, ignore_bad_msrs=1
+memory: guest={mib}, host={mib}
+pci: enabled=1, chipset=i440fx
+com1: enabled=1, mode=file, dev={directory}/serial.txt
+ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
+ata0-master: type=disk, path={directory}/disk.img, mode=flat, cylinders=130, heads=16, spt=63
+port_e9_hack: enabled=1
+magic_break: enabled=1
+clock: sync=none, time0=946681200
+log: {directory}/bochs.log
+panic: action=fatal
+error: action=ignore
+info: action=ignore
+"""
+
+
+class Machine:
+    """One boot. Subclasses give command(); start() to stop() is one run."""
+
+    name = "?"
+
+    def __init__(self, disk, seconds=BOOT_SECONDS):
+        self.disk = disk
+        self.seconds = seconds
+        self.process = None
+        self.directory = None
+        self.timed_out = False
+        self.exit_code = None
+        self.started = None
+        self.text = ""
+
+    def command(self):
+        raise NotImplementedError
+
+    def ended_well(self):
+        """True when the emulator ended because the software inside asked it to."""
+        raise NotImplementedError
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def start(self):
+        self.directory = tempfile.mkdtemp(prefix="barvisor-")
+        # Sparse copies are cheap; a disk of its own lets boots run side by side.
+        subprocess.run(["cp", "--sparse=always", self.disk, self.path("disk.img")], check=True)
+        open(self.path("serial.txt"), "wb").close()
+        with open(self.path("output.txt"), "wb") as output:
+            self.started = time.monotonic()
+            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=output,
+                                            stderr=subprocess.STDOUT, cwd=self.directory, start_new_session=True)
+
+    def follow(self, on_line=None):
+        """Read the console until the emulator ends or time is up; on_line(line, seconds) is called live."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        pending = ""
+        with open(self.path("serial.txt"), "rb") as serial:
+            while True:
+                ended = self.process.poll() is not None
+                chunk = serial.read()
+                now = time.monotonic() - self.started
+                if chunk:
+                    text = decoder.decode(chunk)
+                    self.text += text
+                    *whole, pending = (pending + text).split("\n")
+                    for line in whole:
+                        for part in tap.clean(line):
+                            if on_line:
+                                on_line(part, now)
+                if ended:
+                    break
+                if now > self.seconds:
+                    self.timed_out = True
+                    break
+                if not chunk:
+                    time.sleep(0.02)
+        for part in tap.clean(pending):
+            if on_line:
+                on_line(part, time.monotonic() - self.started)
+        self.stop()
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        if self.process:
+            self.exit_code = self.process.wait()
+
+    def run(self, on_line=None):
+        try:
+            self.start()
+            self.follow(on_line)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def lines(self):
+        return tap.clean(self.text)
+
+    def output(self):
+        with open(self.path("output.txt"), errors="replace") as output:
+            return output.read()
+
+    def problems(self):
+        """What went wrong with the emulator itself."""
+        if self.timed_out:
+            return [f"no end after {self.seconds} s"]
+        if not self.ended_well():
+            last = [line for line in tap.clean(self.output()) if not line.startswith("====")][-4:]
+            return [f"{self.name} ended on its own with code {self.exit_code}: " + " | ".join(last)]
+        return []
+
+    def clean(self):
+        if self.directory:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            self.directory = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        self.clean()
+
+
+class Bochs(Machine):
+    """Interprets VMX and EPT, so it runs anywhere; deterministic with one CPU: one instruction is one tick."""
+
+    name = "bochs"
+
+    def __init__(self, disk, model="corei7_haswell_4770", cpus=1, mib=512, script="c\n", **more):
+        super().__init__(disk, **more)
+        self.model = model
+        self.cpus = cpus
+        self.mib = mib
+        self.script = script  # for the built-in debugger, which starts stopped
+
+    def command(self):
+        with open(self.path("bochsrc"), "w") as out:
+            out.write(BOCHSRC.format(ovmf=OVMF, vgabios=VGABIOS, model=self.model, cpus=self.cpus, mib=self.mib,
+                                     directory=self.directory))
+        with open(self.path("script"), "w") as out:
+            out.write(self.script)
+        return ["bochs", "-q", "-f", self.path("bochsrc"), "-rc", self.path("script")]
+
+    def ended_well(self):
+        return "shutdown requested" in self.output()
+
+
+class Qemu(Machine):
+    """QEMU q35 with OVMF, by KVM (accel="kvm") or by its own translator (accel="tcg", which has no VMX)."""
+
+    name = "qemu"
+
+    def __init__(self, disk, accel="kvm", cpu="host", cpus=1, mib=512, extra=(), **more):
+        super().__init__(disk, **more)
+        self.accel = accel
+        self.cpu = cpu
+        self.cpus = cpus
+        self.mib = mib
+        self.extra = list(extra)
+
+    def command(self):
+        return ["qemu-system-x86_64", "-machine", f"q35,accel={self.accel}", "-cpu", self.cpu,
+                "-smp", str(self.cpus), "-m", str(self.mib), "-bios", OVMF,
+                "-drive", f"file={self.path('disk.img')},format=raw,if=none,id=disk",
+                "-device", "ide-hd,drive=disk,bus=ide.0", "-net", "none",
+                "-serial", f"file:{self.path('serial.txt')}", "-display", "none", "-monitor", "none", "-no-reboot",
+                "-chardev", "null,id=e9", "-device", "isa-debugcon,iobase=0xe9,chardev=e9",
+                "-device", "isa-debug-exit,iobase=0x501,iosize=4", *self.extra]
+
+    def ended_well(self):
+        # isa-debug-exit turns v into exit code 2v+1; an odd code is thus the software's own wish.
+        return self.exit_code is not None and self.exit_code > 0 and self.exit_code % 2 == 1 and \
+            "qemu-system" not in self.output()
+
+
+# ------------------------------------------------------------------------------------------------ targets
+
+KVM_GET_SUPPORTED_CPUID = 0xC008AE05
+CPUID_ENTRY_BYTES = 40
+CPUID_MAX_ENTRIES = 256
+CPUID_1_ECX_VMX = 1 << 5
+
+
+def kvm_cpuid():
+    """{(leaf, index): (eax, ebx, ecx, edx)} that KVM can give to a guest; OSError when there is no KVM."""
+    buffer = bytearray(struct.pack("<II", CPUID_MAX_ENTRIES, 0) + bytes(CPUID_ENTRY_BYTES * CPUID_MAX_ENTRIES))
+    handle = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(handle, KVM_GET_SUPPORTED_CPUID, buffer, True)
+    finally:
+        os.close(handle)
+    count = struct.unpack_from("<I", buffer)[0]
+    found = {}
+    for entry in range(count):
+        leaf, index, _, eax, ebx, ecx, edx = struct.unpack_from("<7I", buffer, 8 + CPUID_ENTRY_BYTES * entry)
+        found[leaf, index] = (eax, ebx, ecx, edx)
+    return found
+
+
+def lacks(*needed):
+    """Why a target cannot run here, as far as programs and files go; None when all are there."""
+    for item in needed:
+        there = os.path.exists(item) if item.startswith("/") else shutil.which(item)
+        if not there:
+            return f"{item} is not installed"
+    return None
+
+
+def bochs_lacks():
+    return lacks("bochs", OVMF, VGABIOS)
+
+
+def qemu_lacks():
+    return lacks("qemu-system-x86_64", OVMF)
+
+
+def kvm_lacks():
+    """/dev/kvm alone proves nothing: ask what it can give to a guest, then try for a second."""
+    why = qemu_lacks()
+    if why:
+        return why
+    if not os.path.exists("/dev/kvm"):
+        return "there is no /dev/kvm"
+    try:
+        cpuid = kvm_cpuid()
+    except OSError as error:
+        return f"/dev/kvm: {error.strerror}"
+    if not cpuid.get((1, 0), (0, 0, 0, 0))[2] & CPUID_1_ECX_VMX:
+        return "/dev/kvm is there, but it does not offer VMX to guests"
+    command = ["qemu-system-x86_64", "-machine", "q35,accel=kvm", "-cpu", "host,+vmx,enforce", "-m", "64", "-S",
+               "-display", "none", "-monitor", "none", "-serial", "none", "-net", "none"]
+    trial = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        trial.wait(1)
+        return "a trial start failed: " + trial.stderr.read().decode(errors="replace").strip().split("\n")[0]
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if trial.poll() is None:
+            trial.kill()
+        trial.wait()
+        trial.stderr.close()
+
+
+class Target:
+    """A machine that the image runs on, as data."""
+
+    def __init__(self, name, what, lacks_what, make, automatic):
+        self.name = name
+        self.what = what
+        self.lacks = lacks_what  # () -> None or why it cannot run here
+        self.make = make         # (disk, **options) -> Machine
+        self.automatic = automatic  # taken by itself when available; the first one wins
+
+
+TARGETS = [
+    Target("qemu-kvm", "QEMU with KVM: the CPU's own VMX and EPT, nested", kvm_lacks,
+           lambda disk, **more: Qemu(disk, accel="kvm", cpu="host,+vmx", **more), True),
+    Target("bochs-ept", "Bochs, a Haswell with VMX and EPT, interpreted", bochs_lacks,
+           lambda disk, **more: Bochs(disk, model="corei7_haswell_4770", **more), True),
+]
+
+
+def target(name):
+    for each in TARGETS:
+        if each.name == name:
+            return each
+    raise KeyError(name)
+
+
+# ------------------------------------------------------------------------------------------------- disks
+
+def make_disk(directory, config, guest=True, name="disk.img", efi=None):
+    """A boot disk with the text `config` as \\barvisor.cfg, under `directory`. Returns its path."""
+    config_path = os.path.join(directory, name + ".cfg")
+    with open(config_path, "w") as out:
+        out.write(config)
+    path = os.path.join(directory, name)
+    command = ["bash", os.path.join(ROOT, "tests/tools/mkimage.sh"),
+               "-e", efi or os.path.join(ROOT, "build/barvisor.efi"), path, config_path]
+    if guest:
+        command.append(os.path.join(ROOT, "build/guest.elf"))
+    subprocess.run(command, check=True)
+    return path
