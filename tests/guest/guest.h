@@ -1,0 +1,269 @@
+/*
+ * Owns:     the vocabulary of the guest test kernel.
+ * Promises: shares with the hypervisor only the lab's register layout and the status values; every other
+ *           number here is the guest's own, so that a mistake is not made twice in the same way.
+ * Needs:    freestanding C headers.
+ * Never:    a header of the hypervisor's rooms besides those two.
+ */
+#ifndef TESTS_GUEST_GUEST_H
+#define TESTS_GUEST_GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "drivers/virtual/lab_regs.h"
+#include "hv/base/status.h"
+
+#define PAGE        4096ull
+#define LARGE       (512ull * PAGE)
+#define HUGE        (512ull * LARGE)
+#define COUNT_OF(a) ((unsigned)(sizeof(a) / sizeof((a)[0])))
+#define NOBODY      ((unsigned)-1)
+
+/* ---- serial.c ---- */
+void serial_init(void);
+void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+unsigned format_text(char *out, unsigned room, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+bool text_equal(const char *a, const char *b);
+bool text_match(const char *glob, const char *text);
+void *memcpy(void *to, const void *from, size_t bytes);
+void *memset(void *to, int byte, size_t bytes);
+
+/* ---- cpu.c: instructions ---- */
+static inline void outb(uint16_t port, uint8_t v)
+{
+    __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port) : "memory");
+}
+static inline void outw(uint16_t port, uint16_t v)
+{
+    __asm__ volatile("outw %0, %1" ::"a"(v), "Nd"(port) : "memory");
+}
+static inline void outl(uint16_t port, uint32_t v)
+{
+    __asm__ volatile("outl %0, %1" ::"a"(v), "Nd"(port) : "memory");
+}
+static inline uint8_t inb(uint16_t port)
+{
+    uint8_t v;
+    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port) : "memory");
+    return v;
+}
+static inline uint16_t inw(uint16_t port)
+{
+    uint16_t v;
+    __asm__ volatile("inw %1, %0" : "=a"(v) : "Nd"(port) : "memory");
+    return v;
+}
+static inline uint32_t inl(uint16_t port)
+{
+    uint32_t v;
+    __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port) : "memory");
+    return v;
+}
+static inline uint64_t rdtsc(void)
+{
+    uint32_t lo, hi;
+    __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi)::"memory");
+    return ((uint64_t)hi << 32) | lo;
+}
+static inline void invlpg(uint64_t gva)
+{
+    __asm__ volatile("invlpg (%0)" ::"r"(gva) : "memory");
+}
+static inline uint64_t read_cr3(void)
+{
+    uint64_t v;
+    __asm__ volatile("mov %%cr3, %0" : "=r"(v));
+    return v;
+}
+static inline void write_cr3(uint64_t v)
+{
+    __asm__ volatile("mov %0, %%cr3" ::"r"(v) : "memory");
+}
+static inline uint64_t read_cr4(void)
+{
+    uint64_t v;
+    __asm__ volatile("mov %%cr4, %0" : "=r"(v));
+    return v;
+}
+static inline uint64_t read_cr0(void)
+{
+    uint64_t v;
+    __asm__ volatile("mov %%cr0, %0" : "=r"(v));
+    return v;
+}
+struct cpuid {
+    uint32_t a, b, c, d;
+};
+struct cpuid cpuid(uint32_t leaf, uint32_t subleaf);
+uint64_t rdmsr(uint32_t msr);
+void wrmsr(uint32_t msr, uint64_t v);
+/* The same with a fault answered: the vector, or -1 when none came. */
+int try_rdmsr(uint32_t msr, uint64_t *v);
+int try_wrmsr(uint32_t msr, uint64_t v);
+int try_write_cr0(uint64_t v);
+int try_write_cr4(uint64_t v);
+int try_write_cr8(uint64_t v);
+uint64_t read_cr8(void);
+int try_xsetbv(uint32_t index, uint64_t v);
+uint64_t xgetbv(uint32_t index);
+bool on_barvisor(void); /* CPUID says so */
+
+/* One access of 1, 2, 4 or 8 bytes by a plain MOV. */
+uint64_t load(uint64_t gva, unsigned bytes);
+void store(uint64_t gva, unsigned bytes, uint64_t value);
+uint64_t ones(unsigned bytes);
+
+/* ---- traps.c ---- */
+enum vector { VEC_DE = 0, VEC_BP = 3, VEC_UD = 6, VEC_DF = 8, VEC_GP = 13, VEC_PF = 14 };
+struct trap_frame {
+    uint64_t gpr[16]; /* encoding order: RAX RCX RDX RBX RSP RBP RSI RDI R8.. */
+    uint64_t vector, error, rip, cs, rflags, rsp, ss;
+};
+extern struct trap_frame trap_last; /* the fault that ended the last trap_try() */
+extern uint64_t trap_cr2;
+void traps_init(void);
+/* Calls fn(arg). The vector of the exception that ended it, or -1. */
+int trap_try(void (*fn)(void *), void *arg);
+
+/* ---- paging.c ---- */
+enum { PAT_UC = 0, PAT_WC = 1, PAT_WT = 4, PAT_WP = 5, PAT_WB = 6, PAT_UCM = 7 };
+#define GUEST_PAT 0x0106050400070106ull /* PA0..7: WB WC UC- UC WT WP WB WC */
+#define MSR_PAT   0x277u
+extern uint64_t pat_at_entry;
+void paging_init(void);
+/* Map [gpa, gpa+bytes) at gva by pages of `leaf` bytes (PAGE, LARGE, HUGE) with a PAT index. */
+void map(uint64_t gva, uint64_t gpa, uint64_t bytes, uint64_t leaf, unsigned pat_index);
+void unmap(uint64_t gva, uint64_t bytes, uint64_t leaf);
+/* The entry for gva at level 1 (4 KiB) or 2 (2 MiB); tables are made on the way. */
+uint64_t *entry_of(uint64_t gva, unsigned level);
+unsigned pat_index_of(unsigned type); /* an index of GUEST_PAT that gives `type` */
+bool have_huge_pages(void);
+
+#define GVA_BAR2    0x40000000ull /* BAR2 by 4 KiB pages, and what follows it */
+#define GVA_TMP     0x60000000ull /* for one check at a time */
+#define GVA_REGS    0x70000000ull /* BAR0, uncached */
+#define GVA_BAR2_2M 0x80000000ull /* BAR2 by 2 MiB pages */
+#define GVA_1G      0xc0000000ull /* the GiB that holds BAR2, by one 1 GiB page */
+#define GVA_BAR4    0x8000000000ull
+#define GVA_CODE_1G 0xffff800000000000ull /* RAM again by 1 GiB page */
+#define GVA_CODE_4K 0xffff800100000000ull /* the image again by 4 KiB pages */
+#define GVA_CODE_X  0xffff800140000000ull /* two pages whose frames are not neighbours */
+
+/* ---- pci.c ---- */
+uint32_t pci_read(unsigned slot, unsigned function, unsigned offset, unsigned bytes);
+void pci_write(unsigned slot, unsigned function, unsigned offset, unsigned bytes, uint32_t value);
+
+/* ---- lab.c ---- */
+struct lab {
+    bool present;
+    unsigned slot;
+    uint64_t bytes[6]; /* by BAR, 0: absent */
+    uint64_t base[6];  /* where the guest keeps it */
+    uint64_t caps, phys_bits;
+    uint32_t main, alt, bar4; /* section handles */
+    uint64_t main_pages, alt_pages, bar4_pages;
+};
+extern struct lab lab;
+extern const uint64_t lab_home[6]; /* the address a BAR has between checks */
+
+bool lab_find(void);
+void lab_init(void);
+void lab_decode(bool on);
+void lab_set_bar(unsigned bar, uint64_t base); /* config writes: low dword, then high */
+void lab_map_regs(void);                       /* follow BAR0 with GVA_REGS */
+void lab_home_all(void);                       /* every BAR home, decode on */
+hv_status_t lab_call(uint32_t command, const uint64_t *args, unsigned count);
+uint64_t lab_result(unsigned i);
+#define LAB(command, ...)                                \
+    lab_call((command), (const uint64_t[]){__VA_ARGS__}, \
+             (unsigned)(sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t)))
+#define LAB0(command) lab_call((command), NULL, 0)
+
+hv_status_t range_create(uint64_t page, uint64_t pages, uint32_t flags, uint32_t section,
+                         uint64_t section_page);
+hv_status_t range_destroy(uint64_t page);
+uint64_t section_get(uint32_t handle, uint64_t offset);
+void section_put(uint32_t handle, uint64_t offset, uint64_t value);
+uint64_t lab_hash(void);
+uint64_t lab_traps(void);
+uint64_t hole_value(uint64_t offset, unsigned bytes); /* what a trapped read of a BAR gives */
+struct bar_stats {
+    uint64_t bytes, base, decoded, ranges, direct, reads, writes, failures;
+};
+struct bar_stats bar_stats(unsigned bar);
+struct totals {
+    uint64_t value[5];
+};
+struct totals totals(void);
+bool totals_equal(const struct totals *a, const struct totals *b);
+struct leaf {
+    uint64_t present, rights, type, ipat, level;
+};
+struct leaf leaf_at(uint64_t gpa);
+struct trap_record {
+    uint64_t bar, offset, bytes, value, write;
+};
+bool trap_record(uint64_t sequence, struct trap_record *r);
+
+/* The guest's own numbers of the mapping flags. */
+#define F_WRITE    0x001u
+#define F_EXEC     0x002u
+#define F_TYPE(t)  (0x10u * ((t) + 1u)) /* t = 0..4: UC WC WT WP WB */
+#define F_REPLACE  0x100u
+#define F_NO_LARGE 0x200u
+#define F_IPAT     0x400u
+#define F_DIRTY    0x800u
+extern const char *const type_name[5];   /* by t */
+extern const unsigned type_value[5];     /* the architecture's encoding, by t */
+extern const char *const rights_name[4]; /* by r: R RW RX RWX */
+unsigned rights_bits(unsigned r);        /* 1 R, 2 W, 4 X */
+bool type_legal(bool ipat);              /* false: the CPU lacks IPAT */
+
+/* One initial range. */
+struct initial {
+    uint64_t page, pages;
+    unsigned type, rights, ipat; /* t, r, 0/1 */
+};
+#define INITIAL_COUNT (LAB_SMALL_SLOTS + LAB_LARGE_SLOTS + 3u)
+struct initial initial_range(unsigned n);
+unsigned initial_level(const struct initial *range, uint64_t page); /* leaf level that is right */
+void name_initial(char *out, unsigned n);
+
+/* ---- tap.c ---- */
+#define NAME_ROOM 120u
+struct check {
+    const char *group;
+    const char *text;                    /* or NULL: name() makes it */
+    void (*name)(char *out, unsigned i); /* at most NAME_ROOM bytes */
+    unsigned count;                      /* 0 means 1 */
+    bool lab;                            /* skip without the lab device */
+    void (*run)(unsigned i);
+};
+struct check_list {
+    const struct check *checks;
+    unsigned count;
+};
+/* Marks the check failed; only the first failure of a check is printed. */
+void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void skip(const char *reason);
+bool failed(void);
+bool expect(bool condition, const char *what);
+bool expect_eq(const char *what, uint64_t got, uint64_t expected);
+bool expect_status(const char *what, hv_status_t got, hv_status_t expected);
+const char *status_name(hv_status_t status);
+/* Runs what the words of `chosen` match; returns the number of failures. */
+unsigned tap_run(const struct check_list *lists, unsigned count, const char *chosen);
+void tap_done(unsigned passed, unsigned failures, unsigned skipped);
+__attribute__((noreturn)) void guest_exit(uint32_t code);
+
+/* ---- the checks ---- */
+extern const struct check_list checks_pci, checks_ranges, checks_trap, checks_forms, checks_cross,
+    checks_dynamic, checks_types, checks_status, checks_section, checks_bars, checks_overlap,
+    checks_cpu, checks_regs, checks_stress, checks_bench;
+bool fatal_run(const char *which); /* false: no such run */
+void oracle_run(void);
+
+#endif

@@ -1,0 +1,87 @@
+/*
+ * The guest test kernel: reads its command line, finds the lab device, runs what was chosen.
+ *
+ *   test=all | <group> | <glob over "group: text">    checks (default all)
+ *   test=fetch | triple | walk | hlt                  runs that end the VM
+ *   test=oracle                                       brackets loads with magic breaks
+ *   bench                                             measurements
+ */
+#include "tests/guest/guest.h"
+
+struct start_info {
+    uint32_t magic, version, flags, modules;
+    uint64_t module_list, cmdline, rsdp, memory_map;
+};
+
+#define START_MAGIC 0x336ec578u
+#define WORD_ROOM   64u
+
+void guest_main(const struct start_info *info);
+
+/* The next blank-separated word, or false at the end. */
+static bool next_word(const char **at, char *word)
+{
+    unsigned n = 0;
+
+    while (**at == ' ')
+        (*at)++;
+    if (**at == '\0')
+        return false;
+    while (**at != '\0' && **at != ' ') {
+        if (n + 1 < WORD_ROOM)
+            word[n++] = **at;
+        (*at)++;
+    }
+    word[n] = '\0';
+    return true;
+}
+
+static bool has_prefix(const char *text, const char *prefix)
+{
+    while (*prefix != '\0')
+        if (*text++ != *prefix++)
+            return false;
+    return true;
+}
+
+static unsigned run(const char *chosen, bool bench)
+{
+    const struct check_list all[] = {
+        checks_pci,     checks_ranges, checks_trap,    checks_forms,  checks_cross,
+        checks_cpu,     checks_regs,   checks_types,   checks_status, checks_section,
+        checks_dynamic, checks_bars,   checks_overlap, checks_stress,
+    };
+
+    if (bench)
+        return tap_run(&checks_bench, 1, "all");
+    return tap_run(all, COUNT_OF(all), chosen);
+}
+
+void guest_main(const struct start_info *info)
+{
+    static char chosen[WORD_ROOM] = "all";
+    char word[WORD_ROOM];
+    bool bench = false;
+    const char *at = "";
+
+    serial_init();
+    traps_init();
+    paging_init();
+    if (info->magic == START_MAGIC && info->cmdline != 0)
+        at = (const char *)(uintptr_t)info->cmdline;
+    while (next_word(&at, word)) {
+        if (has_prefix(word, "test="))
+            memcpy(chosen, word + 5, WORD_ROOM - 5);
+        else if (text_equal(word, "bench"))
+            bench = true;
+    }
+    if (lab_find())
+        lab_init();
+    if (text_equal(chosen, "oracle")) {
+        oracle_run();
+        guest_exit(failed());
+    }
+    if (fatal_run(chosen))
+        guest_exit(1);
+    guest_exit(run(chosen, bench) != 0);
+}

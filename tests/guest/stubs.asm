@@ -1,0 +1,169 @@
+; Exception entries, the recovery point of trap_try(), and the register harness of the access forms.
+        default rel
+        bits 64
+
+        global trap_vectors, trap_try, trap_recover, trap_chain, trap_vector
+        global form_run, form_rsp
+        extern trap_handle
+
+        section .text
+%macro ENTRY 1
+trap_entry_%1:
+%if %1 != 8 && %1 != 17 && %1 != 21 && %1 != 29 && %1 != 30 && (%1 < 10 || %1 > 14)
+        push qword 0
+%endif
+        push qword %1
+        jmp trap_common
+%endmacro
+%assign v 0
+%rep 32
+        ENTRY v
+%assign v v + 1
+%endrep
+
+; struct trap_frame in guest.h
+trap_common:
+        push r15
+        push r14
+        push r13
+        push r12
+        push r11
+        push r10
+        push r9
+        push r8
+        push rdi
+        push rsi
+        push rbp
+        push rsp ; corrected by trap_handle from the CPU's own
+        push rbx
+        push rdx
+        push rcx
+        push rax
+        cld
+        mov rdi, rsp
+        mov rbp, rsp
+        and rsp, -16
+        call trap_handle
+        mov rsp, rbp
+        pop rax
+        pop rcx
+        pop rdx
+        pop rbx
+        add rsp, 8
+        pop rbp
+        pop rsi
+        pop rdi
+        pop r8
+        pop r9
+        pop r10
+        pop r11
+        pop r12
+        pop r13
+        pop r14
+        pop r15
+        add rsp, 16
+        iretq
+
+; int trap_try(void (*fn)(void *), void *arg)
+trap_try:
+        push rbp
+        push rbx
+        push r12
+        push r13
+        push r14
+        push r15
+        push qword [trap_chain]
+        mov [trap_chain], rsp
+        mov rax, rdi
+        mov rdi, rsi
+        call rax
+        mov eax, -1
+.out:   pop qword [trap_chain]
+        pop r15
+        pop r14
+        pop r13
+        pop r12
+        pop rbx
+        pop rbp
+        ret
+; trap_handle() returns here after a fault.
+trap_recover:
+        mov rsp, [trap_chain]
+        mov eax, [trap_vector]
+        jmp trap_try.out
+
+; void form_run(uint64_t gpr[16], uint64_t entry): load every register but RSP, call the form on a stack of
+; its own (RSP is form_rsp there), put all registers back into gpr.
+form_run:
+        push rbp
+        push rbx
+        push r12
+        push r13
+        push r14
+        push r15
+        mov [form_regs], rdi
+        mov [form_entry], rsi
+        mov [form_saved], rsp
+        mov rsp, form_stack_top
+        mov rax, [rdi]
+        mov rcx, [rdi + 8]
+        mov rdx, [rdi + 16]
+        mov rbx, [rdi + 24]
+        mov rbp, [rdi + 40]
+        mov rsi, [rdi + 48]
+        mov r8, [rdi + 64]
+        mov r9, [rdi + 72]
+        mov r10, [rdi + 80]
+        mov r11, [rdi + 88]
+        mov r12, [rdi + 96]
+        mov r13, [rdi + 104]
+        mov r14, [rdi + 112]
+        mov r15, [rdi + 120]
+        mov rdi, [rdi + 56]
+        call [form_entry]
+        mov [form_rdi], rdi
+        mov rdi, [form_regs]
+        mov [rdi], rax
+        mov [rdi + 8], rcx
+        mov [rdi + 16], rdx
+        mov [rdi + 24], rbx
+        mov [rdi + 40], rbp
+        mov [rdi + 48], rsi
+        mov [rdi + 64], r8
+        mov [rdi + 72], r9
+        mov [rdi + 80], r10
+        mov [rdi + 88], r11
+        mov [rdi + 96], r12
+        mov [rdi + 104], r13
+        mov [rdi + 112], r14
+        mov [rdi + 120], r15
+        mov rax, [form_rdi]
+        mov [rdi + 56], rax
+        mov rsp, [form_saved]
+        pop r15
+        pop r14
+        pop r13
+        pop r12
+        pop rbx
+        pop rbp
+        ret
+
+        section .rodata
+        align 8
+trap_vectors:
+%assign v 0
+%rep 32
+        dq trap_entry_ %+ v
+%assign v v + 1
+%endrep
+form_rsp: dq form_stack_top - 8
+
+        section .bss nobits alloc write align=16
+trap_chain:  resq 1
+trap_vector: resq 1
+form_regs:   resq 1
+form_entry:  resq 1
+form_saved:  resq 1
+form_rdi:    resq 1
+             resb 2048
+form_stack_top:
