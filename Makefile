@@ -40,13 +40,14 @@ endif
 
 BASE_SRCS    := hv/base/assert.c hv/base/log.c hv/base/status.c hv/base/string.c hv/base/tree.c
 X86_SRCS     := hv/x86/desc.c hv/x86/isr.asm
-EPT_SRCS     := ept/dump.c ept/ept.c ept/format.c ept/memtype.c ept/npt.c ept/pool.c
-MEM_SRCS     := hv/mem/blocks.c hv/mem/frames.c hv/mem/handle.c hv/mem/ledger.c hv/mem/section.c hv/mem/slab.c hv/mem/space.c hv/mem/window.c
-MMIO_SRCS    := hv/mmio/decode.c hv/mmio/emulate.c hv/mmio/insn.c hv/mmio/region.c
+EPT_SRCS     := ept/ept.c ept/format.c ept/memtype.c ept/pool.c
+MEM_SRCS     := hv/mem/backing.c hv/mem/blocks.c hv/mem/frames.c hv/mem/handle.c hv/mem/ledger.c \
+                hv/mem/section.c hv/mem/slab.c hv/mem/space.c hv/mem/window.c
+MMIO_SRCS    := hv/mmio/insn.c hv/mmio/region.c
 VM_SRCS      := hv/vm/exit.c hv/vm/loader.c hv/vm/vm.c
-PCI_SRCS     := hv/pci/bus.c hv/pci/device.c hv/pci/inspect.c hv/pci/range.c
+PCI_SRCS     := hv/pci/bar.c hv/pci/bus.c hv/pci/config.c hv/pci/device.c hv/pci/inspect.c hv/pci/range.c
 CONSOLE_SRCS := hv/console/report.c
-VMX_SRCS     := hv/vmx/vmx.c hv/vmx/vmcs.c hv/vmx/run.asm
+VMX_SRCS     := hv/vmx/caps.c hv/vmx/entry.asm hv/vmx/run.c hv/vmx/setup.c hv/vmx/state.c
 HOST_SRCS    := drivers/host/uart.c
 VIRTUAL_SRCS := drivers/virtual/lab.c
 BOOT_SRCS    := boot/entry.c boot/main.c boot/config.c boot/memmap.c
@@ -97,7 +98,9 @@ endif
 .PHONY: image efi disk
 image: disk
 efi: $(IMAGE).efi
+	@:
 disk: build/barvisor.img
+	@:
 
 # Packages are looked at before anything is built; see tests/tools/deps.sh.
 PACKAGES ?= build
@@ -177,6 +180,8 @@ $(foreach unit,$(UNITS),$(eval $(call unit_rule,$(unit))))
 
 .PHONY: run targets debug guest
 guest: $(GUEST_ELF)
+	@:
+$(GUEST_OBJS): | packages
 
 # run.py calls make again for the parts, to say how long each of them takes.
 run:

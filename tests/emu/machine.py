@@ -69,11 +69,14 @@ class Machine:
     def path(self, name):
         return os.path.join(self.directory, name)
 
-    def start(self):
+    def prepare(self):
         self.directory = tempfile.mkdtemp(prefix="barvisor-")
         # Sparse copies are cheap; a disk of its own lets boots run side by side.
         subprocess.run(["cp", "--sparse=always", self.disk, self.path("disk.img")], check=True)
         open(self.path("serial.txt"), "wb").close()
+
+    def start(self):
+        self.prepare()
         with open(self.path("output.txt"), "wb") as output:
             self.started = time.monotonic()
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=output,

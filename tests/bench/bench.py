@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""make bench: instructions per operation, against the budgets.
+
+Bochs with one CPU counts one tick per instruction and repeats itself exactly. So two boots must give the same
+numbers; a difference is an error like an exceeded budget. The guest prints "# bench <name> <value>", the
+hypervisor "bench: <name> <value>". The numbers go to build/bench.json as one flat object.
+"""
+
+import json
+import os
+import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests/emu"))
+import machine  # noqa: E402
+import tap  # noqa: E402
+
+MIB = 1 << 20
+# name: (at most, what it is). None: shown, not judged.
+BUDGETS = {
+    "cpuid_exit": (120, "CPUID exit round trip"),
+    "mmio_read_4": (500, "trapped 4-byte MMIO read, handled in the hypervisor"),
+    "mmio_write_4": (500, "trapped 4-byte MMIO write, likewise"),
+    "map_1_page": (800, "map one page into a running guest's BAR"),
+    "unmap_1_page": (800, "unmap it again"),
+    "map_1_gib_2m_leaves": (15000, "map 1 GiB, 2 MiB leaves"),
+    "direct_read_exits": (0, "exits of a read from a direct page"),
+    "image_bytes": (256 << 10, "the image"),
+    "hypervisor_bytes": (4 * MIB, "hypervisor memory besides guest RAM and sections"),
+    "boot_instructions": (None, "from entry of the image to the guest's first instruction"),
+}
+VALUE = re.compile(r"^(?:guest\| # bench|bench:) (\w+) (\d+)$")
+
+
+def measure(disk):
+    """One boot: (numbers, problems)."""
+    with machine.Bochs(disk) as computer:
+        computer.run()
+        lines = computer.lines()
+        problems = computer.problems() + tap.Report(lines).problems
+    numbers = {}
+    for line in lines:
+        match = VALUE.match(line)
+        if match:
+            numbers[match[1]] = int(match[2])
+    return numbers, problems
+
+
+def judge(first, second):
+    """Problems of two boots' numbers."""
+    problems = []
+    for name in sorted(set(first) | set(second)):
+        if first.get(name) != second.get(name):
+            problems.append(f"{name} differs between two boots: {first.get(name)} and {second.get(name)}")
+    for name, (most, _) in BUDGETS.items():
+        if name not in first:
+            problems.append(f"{name} was not measured")
+        elif most is not None and first[name] > most:
+            problems.append(f"{name} is {first[name]}, the budget is {most}")
+    return problems
+
+
+def main():
+    disk = os.path.join(ROOT, "build/bench.img")
+    with open(os.path.join(ROOT, "tests/bench/bench.cfg")) as config:
+        machine.make_disk(os.path.dirname(disk), config.read(), name=os.path.basename(disk))
+    with ThreadPoolExecutor(2) as pool:
+        (first, problems), (second, more) = pool.map(measure, [disk, disk])
+    problems += more
+    image_bytes = os.path.getsize(os.path.join(ROOT, "build/barvisor.efi"))
+    first["image_bytes"] = second["image_bytes"] = image_bytes
+    problems += judge(first, second)
+    with open(os.path.join(ROOT, "build/bench.json"), "w") as out:
+        json.dump(first, out, indent=1, sort_keys=True)
+        out.write("\n")
+    print(f"{'operation':24} {'measured':>10} {'budget':>10}")
+    for name in list(BUDGETS) + sorted(set(first) - set(BUDGETS)):
+        most, what = BUDGETS.get(name, (None, ""))
+        value = first.get(name, "-")
+        print(f"{name:24} {value:>10} {'-' if most is None else most:>10}  {what}")
+    for problem in problems:
+        print("bench: FAILED: " + problem)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
