@@ -26,24 +26,32 @@ struct frames {
     struct lock lock;
     unsigned count;
     uint64_t free_pages;
-    uint64_t total_pages;
+    uint64_t total_pages; /* as given, bitmaps included */
     struct frames_region region[FRAMES_MAX_REGIONS]; /* sorted by base */
 };
 
 extern struct frames hv_frames; /* the machine's; owner: hv/mem. Lock: its own, a leaf lock. */
 
-/* Add RAM. Its bitmap is taken from it. Regions do not overlap. HV_E_QUOTA: table full. */
+/*
+ * Add RAM. Its bitmap is taken from it, so it is in the direct map already. base is page-aligned, pages is
+ * not 0; regions do not overlap. HV_E_QUOTA: table full.
+ */
 hv_status_t frames_add(struct frames *f, hpa_t base, uint64_t pages) MUST_CHECK;
 
-/* `pages` contiguous frames whose base is a multiple of `align_pages` (a power of two). HV_E_NO_MEMORY. */
+/*
+ * `pages` (not 0) contiguous frames whose base is a multiple of `align_pages` (a power of two).
+ * HV_E_NO_MEMORY.
+ */
 hv_status_t frames_alloc(struct frames *f, uint64_t pages, uint64_t align_pages, hpa_t *base) MUST_CHECK;
 
 /*
- * The longest run that the allocator finds for `pages` or fewer (at least 1), aligned to 2 MiB when it is
- * that long. For callers that take memory in extents. HV_E_NO_MEMORY: nothing is free.
+ * The longest run for `pages` or fewer (at least 1), for callers that take memory in extents. A run of
+ * 2 MiB or more is aligned to 2 MiB, and when it is shorter than asked for it is a multiple of 2 MiB, so
+ * that the next extent can be mapped by large leaves too. HV_E_NO_MEMORY: nothing is free.
  */
 hv_status_t frames_alloc_extent(struct frames *f, uint64_t pages, hpa_t *base, uint64_t *got) MUST_CHECK;
 
+/* Any part of what was allocated, also more than one allocation at once. */
 void frames_free(struct frames *f, hpa_t base, uint64_t pages);
 
 /* True when [base, base+pages) touches RAM known to the allocator, used or free. */

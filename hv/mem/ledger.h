@@ -13,6 +13,10 @@
  *                     refs=1, WC    refs=2, WC   refs=0
  *
  * A mapping adds one to every segment between its edges.
+ *
+ * A RAM frame without a type in force may have cache lines of an earlier write-back mapping. Whoever makes
+ * its first mapping with another type than WB drops them before first use (window_flush_lines); going
+ * back to WB needs nothing, since the other types leave no dirty and no stale lines.
  */
 #ifndef HV_MEM_LEDGER_H
 #define HV_MEM_LEDGER_H
@@ -41,7 +45,10 @@ struct ledger_nodes {
 /* True, and *memtype set, when the frame has a type in force. */
 bool ledger_type(const struct ledger *l, hpa_t frame, enum memtype *memtype);
 
-/* HV_OK, or HV_E_CACHE_CONFLICT when a frame of the run is in force with another type. */
+/*
+ * HV_OK, or HV_E_CACHE_CONFLICT when a frame of the run is in force with another type. pages is not 0,
+ * here and below.
+ */
 hv_status_t ledger_check(const struct ledger *l, hpa_t base, uint64_t pages, enum memtype memtype) MUST_CHECK;
 
 /*
@@ -58,8 +65,8 @@ void ledger_add(struct ledger *l, hpa_t base, uint64_t pages, enum memtype memty
 void ledger_remove(struct ledger *l, hpa_t base, uint64_t pages, struct ledger_edge *freed[2]);
 
 /*
- * Cut a recorded mapping [base, base+pages) in two at `at`, as if it had been added as two.
- * Takes spare[0] if the edge did not exist.
+ * Cut a recorded mapping in two at frame number `at_frame`, strictly inside it, as if it had been added
+ * as two. Takes spare[0] if the edge did not exist.
  */
 void ledger_split(struct ledger *l, uint64_t at_frame, struct ledger_edge *spare[1]);
 

@@ -72,17 +72,23 @@ struct hv_section_backing {
  * 7 backing     NULL: anonymous zero-filled frames
  *
  * Checks, in order: NULL out _1; access 0 or unknown _2; name too long or empty _3; size _4 (also
- * LARGE_PAGES and not a multiple of 2 MiB); attributes _6; protection HV_E_INVALID_PROTECTION (both cache
- * modifiers too; COPY values HV_E_NOT_SUPPORTED); SECTION_TOO_BIG; backing: unknown kind _7, PHYSICAL not
- * aligned HV_E_MAPPED_ALIGNMENT, over RAM that the hypervisor owns or past the CPU's physical addresses
- * HV_E_ACCESS_DENIED, no such module HV_E_NOT_FOUND; RESERVE and OPEN_IF are HV_E_NOT_SUPPORTED in this
- * version; name taken HV_E_ALREADY_EXISTS; frames HV_E_COMMITMENT_LIMIT; records HV_E_NO_MEMORY.
+ * LARGE_PAGES and not a multiple of 2 MiB); attributes _6; protection HV_E_INVALID_PROTECTION (both
+ * HV_SEC_ cache modifiers too; COPY values HV_E_NOT_SUPPORTED); SECTION_TOO_BIG; backing: unknown kind or
+ * PHYSICAL of 0 bytes _7, PHYSICAL not aligned HV_E_MAPPED_ALIGNMENT, over RAM that the hypervisor owns or
+ * past the CPU's physical addresses HV_E_ACCESS_DENIED, no such module HV_E_NOT_FOUND, max_size past the
+ * end of the backing HV_E_INVALID_PARAMETER, LARGE_PAGES and the base not on 2 MiB HV_E_MAPPED_ALIGNMENT;
+ * RESERVE and OPEN_IF are HV_E_NOT_SUPPORTED in this version; name taken HV_E_ALREADY_EXISTS; frames
+ * HV_E_COMMITMENT_LIMIT; records or direct map HV_E_NO_MEMORY.
+ * The name goes with the last handle, the object with the last handle, range and view.
  */
 hv_status_t hv_section_create(hv_handle_t *section, uint32_t access, const char *name,
                               uint64_t max_size, uint32_t protect, uint32_t attributes,
                               const struct hv_section_backing *backing) MUST_CHECK;
 
-/* By name. HV_E_NOT_FOUND; HV_E_ACCESS_DENIED: more than the creator's protection allows. */
+/*
+ * By name. NULL out _1, access 0 or unknown _2, name NULL, empty or too long _3; HV_E_NOT_FOUND;
+ * HV_E_ACCESS_DENIED: more than the creator's protection allows; HV_E_NO_MEMORY.
+ */
 hv_status_t hv_section_open(hv_handle_t *section, uint32_t access, const char *name) MUST_CHECK;
 
 struct hv_section_info {
@@ -96,6 +102,7 @@ struct hv_section_info {
     char name[HV_SECTION_NAME_BYTES];
 };
 
+/* HV_E_INVALID_HANDLE, HV_E_OBJECT_TYPE, HV_E_ACCESS_DENIED (no HV_SECTION_QUERY), NULL info _2. */
 hv_status_t hv_section_query(hv_handle_t section, struct hv_section_info *info) MUST_CHECK;
 
 /* HV_E_INVALID_HANDLE: unknown or closed. */
@@ -114,7 +121,7 @@ enum section_user { SECTION_USER_RANGE, SECTION_USER_VIEW };
  * Take a reference through a handle. HV_E_INVALID_HANDLE unknown; HV_E_OBJECT_TYPE another kind;
  * HV_E_ACCESS_DENIED the handle lacks a right of `access`; HV_E_SECTION_PROTECTION the section's own
  * protection does not allow it (MAP_WRITE needs READWRITE, MAP_EXECUTE an EXECUTE value).
- * Everything below down to the accessors takes section_lock: never called with it held.
+ * This and the other calls down to the accessors take section_lock: never called with it held.
  */
 hv_status_t section_ref(hv_handle_t handle, uint32_t access, enum section_user user,
                         struct section **section) MUST_CHECK;
@@ -139,7 +146,7 @@ hpa_t section_frame(const struct section *section, uint64_t page, uint64_t *run_
 
 /*
  * Bytes of the section through a window with each frame's type in force (else the default type).
- * [offset, offset+bytes) lies inside the section.
+ * [offset, offset+bytes) lies inside the section. They take section_lock page by page.
  */
 void section_read(struct section *section, uint64_t offset, void *out, uint64_t bytes);
 void section_write(struct section *section, uint64_t offset, const void *in, uint64_t bytes);
@@ -153,13 +160,27 @@ struct lock;
 extern struct ledger hv_ledger;
 extern struct lock section_lock;
 
-/* Boot modules that sections can be made of; set once by boot/main.c. */
+/*
+ * A boot module that sections can be made of; set once by boot/main.c. Its frames start at a page border,
+ * are in the direct map and not among the frame allocator's; the rest of its last page is zeroed here.
+ */
+#define SECTION_MAX_MODULES 16u
 void section_add_module(uint32_t index, hpa_t base, uint64_t bytes);
 
-/* The first physical address that the CPU cannot have; set once by boot/main.c. */
+/*
+ * RAM besides the frame allocator's and the modules' that no PHYSICAL section may name: the image, firmware
+ * tables. Set by boot/main.c, at most SECTION_MAX_FORBIDDEN times.
+ */
+#define SECTION_MAX_FORBIDDEN 32u
+void section_forbid(hpa_t base, uint64_t bytes);
+
+/* The first physical address that the CPU cannot have; set once by boot/main.c. Until then 2^52. */
 void section_set_physical_limit(uint64_t limit);
 
 /* Live objects, for leak checks. */
 uint64_t section_live_count(void);
+
+/* Give back what is kept warm for later objects, so that free frames can be compared exactly. */
+void section_trim(void);
 
 #endif

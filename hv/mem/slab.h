@@ -1,7 +1,8 @@
 /*
  * Owns:     caches of small records of one size.
  * Promises: slab_alloc gives zeroed memory or NULL; wholly free pages go back to the frame allocator,
- *           except one that is kept warm.
+ *           except one that is kept warm while no other page has a free record; a double free and a
+ *           foreign free are asserted.
  * Needs:    hv_frames and the direct map.
  * Never:    records larger than 1024 bytes.
  */
@@ -17,7 +18,7 @@ struct slab {
     const char *name;
     uint16_t record_bytes;
     struct lock lock; /* a leaf lock */
-    struct slab_page *partial;
+    struct slab_page *partial; /* pages with a free record, doubly linked */
     uint64_t live;  /* records handed out */
     uint64_t pages; /* frames held */
 };
@@ -26,5 +27,8 @@ struct slab {
 
 void *slab_alloc(struct slab *slab);
 void slab_free(struct slab *slab, void *record); /* NULL is fine */
+
+/* Give the warm page back too: for leak accounting. */
+void slab_trim(struct slab *slab);
 
 #endif

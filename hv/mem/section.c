@@ -1,0 +1,452 @@
+#include "hv/mem/section.h"
+
+#include "hv/base/assert.h"
+#include "hv/base/lock.h"
+#include "hv/base/string.h"
+#include "hv/mem/backing.h"
+#include "hv/mem/handle.h"
+#include "hv/mem/ledger.h"
+#include "hv/mem/slab.h"
+
+#define ACCESS_ALL                                                              \
+    ((uint32_t)(HV_SECTION_QUERY | HV_SECTION_MAP_WRITE | HV_SECTION_MAP_READ | \
+                HV_SECTION_MAP_EXECUTE | HV_SECTION_EXTEND))
+#define SEC_CACHE ((uint32_t)(HV_SEC_NOCACHE | HV_SEC_WRITECOMBINE))
+#define SEC_ALL                                                                         \
+    ((uint32_t)(HV_SEC_COMMIT | HV_SEC_RESERVE | HV_SEC_NOCACHE | HV_SEC_WRITECOMBINE | \
+                HV_SEC_LARGE_PAGES | HV_SEC_CONTIGUOUS | HV_SEC_OPEN_IF))
+
+#define NAME_BUCKETS 64u
+#define NAME_FACTOR  31u
+
+/* Lock of the counts and of the name's chain: section_lock. The rest never changes. */
+struct section {
+    struct backing backing;
+    struct section *name_next; /* other names of the bucket */
+    uint32_t id;
+    uint32_t protect;
+    uint32_t attributes;
+    uint32_t handles;
+    uint32_t ranges;
+    uint32_t views;
+    enum memtype default_type;
+    char name[HV_SECTION_NAME_BYTES];
+};
+
+struct ledger hv_ledger;
+struct lock section_lock;
+
+static struct slab section_slab = SLAB_INIT("sections", struct section);
+static struct section *names[NAME_BUCKETS];
+static uint32_t last_id;
+static uint64_t live;
+
+/* ---- names; section_lock is held ---- */
+
+static struct section **bucket_of(const char *name)
+{
+    uint32_t hash = 0;
+
+    while (*name != '\0')
+        hash = hash * NAME_FACTOR + (uint8_t)*name++;
+    return &names[hash % NAME_BUCKETS];
+}
+
+static struct section *find_name(const char *name)
+{
+    struct section *section = *bucket_of(name);
+
+    while (section != NULL && strcmp(section->name, name) != 0)
+        section = section->name_next;
+    return section;
+}
+
+static void add_name(struct section *section)
+{
+    struct section **bucket = bucket_of(section->name);
+
+    section->name_next = *bucket;
+    *bucket = section;
+}
+
+static void remove_name(struct section *section)
+{
+    struct section **at = bucket_of(section->name);
+
+    while (*at != section)
+        at = &(*at)->name_next;
+    *at = section->name_next;
+}
+
+/* ---- checks ---- */
+
+static bool access_is_legal(uint32_t access)
+{
+    return access != 0 && (access & ~ACCESS_ALL) == 0;
+}
+
+static bool name_is_legal(const char *name)
+{
+    unsigned bytes = 0;
+
+    while (bytes < HV_SECTION_NAME_BYTES && name[bytes] != '\0')
+        bytes++;
+    return bytes != 0 && bytes < HV_SECTION_NAME_BYTES;
+}
+
+static hv_status_t check_protection(uint32_t protect, uint32_t attributes)
+{
+    if ((attributes & SEC_CACHE) == SEC_CACHE)
+        return HV_E_INVALID_PROTECTION;
+    switch (protect) {
+    case HV_PAGE_READONLY:
+    case HV_PAGE_READWRITE:
+    case HV_PAGE_EXECUTE_READ:
+    case HV_PAGE_EXECUTE_READWRITE:
+        return HV_OK;
+    case HV_PAGE_WRITECOPY:
+    case HV_PAGE_EXECUTE_WRITECOPY:
+        return HV_E_NOT_SUPPORTED;
+    default:
+        return HV_E_INVALID_PROTECTION;
+    }
+}
+
+/* What the section's protection lets anybody ask for. */
+static bool protection_allows(uint32_t protect, uint32_t access)
+{
+    bool writes = protect == HV_PAGE_READWRITE || protect == HV_PAGE_EXECUTE_READWRITE;
+    bool executes = protect == HV_PAGE_EXECUTE_READ || protect == HV_PAGE_EXECUTE_READWRITE;
+
+    return (writes || !(access & HV_SECTION_MAP_WRITE)) &&
+           (executes || !(access & HV_SECTION_MAP_EXECUTE));
+}
+
+static hv_status_t check_size(uint64_t max_size, uint32_t attributes, bool has_backing)
+{
+    if (max_size == 0 && !has_backing)
+        return HV_E_INVALID_PARAMETER_4;
+    if ((attributes & HV_SEC_LARGE_PAGES) && !IS_ALIGNED(max_size, LARGE_PAGES * PAGE_BYTES))
+        return HV_E_INVALID_PARAMETER_4;
+    return HV_OK;
+}
+
+/* Everything that the arguments alone decide; the order is the header's. */
+static hv_status_t check_create(const hv_handle_t *out, uint32_t access, const char *name,
+                                uint64_t max_size, uint32_t protect, uint32_t attributes,
+                                const struct hv_section_backing *spec, uint64_t *bytes)
+{
+    hv_status_t status;
+
+    if (out == NULL)
+        return HV_E_INVALID_PARAMETER_1;
+    if (!access_is_legal(access))
+        return HV_E_INVALID_PARAMETER_2;
+    if (name != NULL && !name_is_legal(name))
+        return HV_E_INVALID_PARAMETER_3;
+    status = check_size(max_size, attributes, spec != NULL);
+    if (status != HV_OK)
+        return status;
+    if ((attributes & ~SEC_ALL) != 0 ||
+        !(attributes & HV_SEC_COMMIT) == !(attributes & HV_SEC_RESERVE))
+        return HV_E_INVALID_PARAMETER_6;
+    status = check_protection(protect, attributes);
+    if (status != HV_OK)
+        return status;
+    if (max_size > HV_SECTION_MAX_BYTES)
+        return HV_E_SECTION_TOO_BIG;
+    status = backing_check(spec, max_size, attributes, bytes);
+    if (status != HV_OK)
+        return status;
+    return attributes & (HV_SEC_RESERVE | HV_SEC_OPEN_IF) ? HV_E_NOT_SUPPORTED : HV_OK;
+}
+
+static enum memtype default_type_of(enum backing_origin origin, uint32_t attributes)
+{
+    if (attributes & HV_SEC_WRITECOMBINE)
+        return MEMTYPE_WC;
+    if ((attributes & HV_SEC_NOCACHE) || origin == BACKING_PHYSICAL)
+        return MEMTYPE_UC;
+    return MEMTYPE_WB;
+}
+
+/* ---- life ---- */
+
+static bool name_is_taken(const char *name)
+{
+    bool taken;
+
+    if (name == NULL)
+        return false;
+    lock_acquire(&section_lock);
+    taken = find_name(name) != NULL;
+    lock_release(&section_lock);
+    return taken;
+}
+
+/* Make a finished section known. The name is looked up again: frames were taken without the lock. */
+static hv_status_t publish(struct section *section, uint32_t access, hv_handle_t *handle)
+{
+    struct handle_entry entry = {.object = section, .access = access, .kind = HANDLE_SECTION};
+    hv_status_t status = HV_OK;
+
+    lock_acquire(&section_lock);
+    if (section->name[0] != '\0' && find_name(section->name) != NULL)
+        status = HV_E_ALREADY_EXISTS;
+    if (status == HV_OK)
+        status = handle_create(&entry, handle);
+    if (status == HV_OK) {
+        if (section->name[0] != '\0')
+            add_name(section);
+        section->id = ++last_id;
+        section->handles = 1;
+        __atomic_fetch_add(&live, 1, __ATOMIC_RELAXED);
+    }
+    lock_release(&section_lock);
+    return status;
+}
+
+hv_status_t hv_section_create(hv_handle_t *section, uint32_t access, const char *name,
+                              uint64_t max_size, uint32_t protect, uint32_t attributes,
+                              const struct hv_section_backing *backing)
+{
+    struct backing frames;
+    struct section *made;
+    uint64_t bytes;
+    hv_status_t status =
+        check_create(section, access, name, max_size, protect, attributes, backing, &bytes);
+
+    if (status != HV_OK)
+        return status;
+    if (name_is_taken(name))
+        return HV_E_ALREADY_EXISTS;
+    status = backing_create(&frames, backing, pages_of(bytes), attributes);
+    if (status != HV_OK)
+        return status;
+    made = slab_alloc(&section_slab);
+    if (made == NULL) {
+        backing_destroy(&frames);
+        return HV_E_NO_MEMORY;
+    }
+    made->backing = frames;
+    made->protect = protect;
+    made->attributes = attributes;
+    made->default_type = default_type_of(frames.origin, attributes);
+    if (name != NULL)
+        memcpy(made->name, name, strlen(name) + 1);
+    status = publish(made, access, section);
+    if (status != HV_OK) {
+        backing_destroy(&frames);
+        slab_free(&section_slab, made);
+    }
+    return status;
+}
+
+/* section_lock is held. True when the caller must destroy the section, after releasing the lock. */
+static bool is_unused(const struct section *section)
+{
+    return section->handles == 0 && section->ranges == 0 && section->views == 0;
+}
+
+static void destroy(struct section *section)
+{
+    backing_destroy(&section->backing);
+    slab_free(&section_slab, section);
+    __atomic_fetch_sub(&live, 1, __ATOMIC_RELAXED);
+}
+
+hv_status_t hv_section_open(hv_handle_t *section, uint32_t access, const char *name)
+{
+    struct handle_entry entry = {.access = access, .kind = HANDLE_SECTION};
+    struct section *found;
+    hv_status_t status;
+
+    if (section == NULL)
+        return HV_E_INVALID_PARAMETER_1;
+    if (!access_is_legal(access))
+        return HV_E_INVALID_PARAMETER_2;
+    if (name == NULL || !name_is_legal(name))
+        return HV_E_INVALID_PARAMETER_3;
+    lock_acquire(&section_lock);
+    found = find_name(name);
+    if (found == NULL) {
+        status = HV_E_NOT_FOUND;
+    } else if (!protection_allows(found->protect, access)) {
+        status = HV_E_ACCESS_DENIED;
+    } else {
+        entry.object = found;
+        status = handle_create(&entry, section);
+        found->handles += status == HV_OK;
+    }
+    lock_release(&section_lock);
+    return status;
+}
+
+hv_status_t hv_handle_close(hv_handle_t handle)
+{
+    const struct handle_entry *entry;
+    struct section *section = NULL;
+    bool last = false;
+
+    lock_acquire(&section_lock);
+    entry = handle_find(handle);
+    if (entry == NULL) {
+        lock_release(&section_lock);
+        return HV_E_INVALID_HANDLE;
+    }
+    if (entry->kind == HANDLE_SECTION)
+        section = entry->object;
+    handle_remove(handle);
+    if (section != NULL && --section->handles == 0) {
+        if (section->name[0] != '\0')
+            remove_name(section);
+        last = is_unused(section);
+    }
+    lock_release(&section_lock);
+    if (last)
+        destroy(section);
+    return HV_OK;
+}
+
+/* section_lock is held. */
+static hv_status_t section_of(hv_handle_t handle, uint32_t access, struct section **section)
+{
+    const struct handle_entry *entry = handle_find(handle);
+
+    if (entry == NULL)
+        return HV_E_INVALID_HANDLE;
+    if (entry->kind != HANDLE_SECTION)
+        return HV_E_OBJECT_TYPE;
+    if ((access & ~entry->access) != 0)
+        return HV_E_ACCESS_DENIED;
+    *section = entry->object;
+    return HV_OK;
+}
+
+hv_status_t hv_section_query(hv_handle_t section, struct hv_section_info *info)
+{
+    struct section *found;
+    hv_status_t status;
+
+    lock_acquire(&section_lock);
+    status = section_of(section, HV_SECTION_QUERY, &found);
+    if (status == HV_OK && info == NULL)
+        status = HV_E_INVALID_PARAMETER_2;
+    if (status == HV_OK) {
+        info->bytes = found->backing.pages << PAGE_SHIFT;
+        info->protect = found->protect;
+        info->attributes = found->attributes;
+        info->default_type = found->default_type;
+        info->handles = found->handles;
+        info->ranges = found->ranges;
+        info->views = found->views;
+        memcpy(info->name, found->name, sizeof(info->name));
+    }
+    lock_release(&section_lock);
+    return status;
+}
+
+hv_status_t handle_create_event(hv_handle_t *handle)
+{
+    struct handle_entry entry = {.kind = HANDLE_EVENT};
+    hv_status_t status;
+
+    lock_acquire(&section_lock);
+    status = handle_create(&entry, handle);
+    lock_release(&section_lock);
+    return status;
+}
+
+/* ---- references of ranges and views ---- */
+
+static uint32_t *count_of(struct section *section, enum section_user user)
+{
+    return user == SECTION_USER_VIEW ? &section->views : &section->ranges;
+}
+
+hv_status_t section_ref(hv_handle_t handle, uint32_t access, enum section_user user,
+                        struct section **section)
+{
+    struct section *found;
+    hv_status_t status;
+
+    lock_acquire(&section_lock);
+    status = section_of(handle, access, &found);
+    if (status == HV_OK && !protection_allows(found->protect, access))
+        status = HV_E_SECTION_PROTECTION;
+    if (status == HV_OK) {
+        (*count_of(found, user))++;
+        *section = found;
+    }
+    lock_release(&section_lock);
+    return status;
+}
+
+void section_ref_again(struct section *section, enum section_user user)
+{
+    lock_acquire(&section_lock);
+    ASSERT(*count_of(section, user) != 0);
+    (*count_of(section, user))++;
+    lock_release(&section_lock);
+}
+
+void section_unref(struct section *section, enum section_user user)
+{
+    bool last;
+
+    lock_acquire(&section_lock);
+    ASSERT(*count_of(section, user) != 0);
+    (*count_of(section, user))--;
+    last = is_unused(section);
+    lock_release(&section_lock);
+    if (last)
+        destroy(section);
+}
+
+/* ---- what a section is ---- */
+
+uint64_t section_pages(const struct section *section)
+{
+    return section->backing.pages;
+}
+
+uint32_t section_id(const struct section *section)
+{
+    return section->id;
+}
+
+const char *section_name(const struct section *section)
+{
+    return section->name;
+}
+
+enum memtype section_default_type(const struct section *section)
+{
+    return section->default_type;
+}
+
+bool section_is_ram(const struct section *section)
+{
+    return section->backing.origin != BACKING_PHYSICAL;
+}
+
+hpa_t section_frame(const struct section *section, uint64_t page, uint64_t *run_pages)
+{
+    return backing_frame(&section->backing, page, run_pages);
+}
+
+/* ---- accounts ---- */
+
+uint64_t section_live_count(void)
+{
+    return __atomic_load_n(&live, __ATOMIC_RELAXED);
+}
+
+void section_trim(void)
+{
+    lock_acquire(&section_lock);
+    slab_trim(&section_slab);
+    backing_trim();
+    handle_trim();
+    lock_release(&section_lock);
+}
