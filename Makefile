@@ -37,15 +37,15 @@ endif
 # ---------------------------------------------------------------------------------------------- sources
 # Every source by name, per room. `make lint` fails when a file of a room is missing here.
 
-
 BASE_SRCS    := hv/base/assert.c hv/base/log.c hv/base/status.c hv/base/string.c hv/base/tree.c
 X86_SRCS     := hv/x86/desc.c hv/x86/isr.asm
 EPT_SRCS     := ept/ept.c ept/format.c ept/memtype.c ept/pool.c
 MEM_SRCS     := hv/mem/backing.c hv/mem/blocks.c hv/mem/frames.c hv/mem/handle.c hv/mem/ledger.c \
-                hv/mem/section.c hv/mem/slab.c hv/mem/space.c hv/mem/window.c
+                hv/mem/section.c hv/mem/section_bytes.c hv/mem/slab.c hv/mem/space.c hv/mem/window.c
 MMIO_SRCS    := hv/mmio/insn.c hv/mmio/region.c
-VM_SRCS      := hv/vm/exit.c hv/vm/loader.c hv/vm/vm.c
-PCI_SRCS     := hv/pci/bar.c hv/pci/bus.c hv/pci/config.c hv/pci/device.c hv/pci/inspect.c hv/pci/range.c
+VM_SRCS      := hv/vm/cpuid.c hv/vm/exit.c hv/vm/host_irq.c hv/vm/io.c hv/vm/loader.c hv/vm/msr.c hv/vm/vm.c
+PCI_SRCS     := hv/pci/bar.c hv/pci/bus.c hv/pci/config.c hv/pci/device.c hv/pci/inspect.c hv/pci/range.c \
+                hv/pci/report.c
 CONSOLE_SRCS := hv/console/report.c
 VMX_SRCS     := hv/vmx/caps.c hv/vmx/entry.asm hv/vmx/run.c hv/vmx/setup.c hv/vmx/state.c
 HOST_SRCS    := drivers/host/uart.c

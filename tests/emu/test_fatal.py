@@ -1,0 +1,23 @@
+"""What a guest does ends at worst its own VM: a report that names the cause, and an orderly end."""
+
+import pytest
+
+CAUSES = {
+    "fetch": "instruction fetch from a page that is not executable memory",
+    "triple": "triple fault",
+    "walk": "a guest page table lies in memory that cannot hold one",
+    "hlt": "the guest halted and no interrupt source exists",
+}
+
+
+@pytest.mark.parametrize("boot_name", CAUSES)
+def test_fatal(boot, boot_name):
+    assert not boot.problems, boot.show()
+    assert boot.report.stopped is not None, "no 'vm: stopped: ...'" + boot.show()
+    assert boot.report.stopped.startswith(CAUSES[boot_name]), boot.report.stopped
+    assert boot.lines[-1].startswith("vm: stopped:"), boot.show()
+    # The guest gets no further than the deed, and the hypervisor itself does not fall.
+    assert boot.report.marker is None, boot.show()
+    assert not boot.find("panic"), boot.show(60)
+    # Registers and code are in the report.
+    assert boot.find("rip"), boot.show(60)
