@@ -13,6 +13,8 @@ import machine
 import tap
 
 SIDE_BY_SIDE = 2
+# More than the guest brackets accesses; what is left over is never reached.
+ORACLE_STOPS = 500
 
 LAB = "guest = \\guest.elf\nram = 64 split 32\ndevice = lab\n"
 
@@ -68,6 +70,8 @@ BOOTS = {
     "triple": Boot(lab("test=triple")),
     "walk": Boot(lab("test=walk")),
     "hlt": Boot(lab("test=hlt")),
+    # the walk of each access, for the memory-type oracle
+    "oracle": Boot(lab("test=oracle"), bochs(script="c\n" + ORACLE_STOPS * "trace-mem on\nc\ntrace-mem off\nc\n")),
     # CPUs that cannot do it
     "no-vmx": Boot(lab("test=all"), bochs(model="athlon64_clawhammer")),
     "no-ept": Boot(lab("test=all"), bochs(model="core2_penryn_t9600")),
