@@ -43,13 +43,14 @@ EPT_SRCS     := ept/ept.c ept/format.c ept/memtype.c ept/pool.c
 MEM_SRCS     := hv/mem/backing.c hv/mem/blocks.c hv/mem/frames.c hv/mem/handle.c hv/mem/ledger.c \
                 hv/mem/section.c hv/mem/section_bytes.c hv/mem/slab.c hv/mem/space.c hv/mem/window.c
 MMIO_SRCS    := hv/mmio/insn.c hv/mmio/region.c
-VM_SRCS      := hv/vm/cpuid.c hv/vm/exit.c hv/vm/host_irq.c hv/vm/io.c hv/vm/loader.c hv/vm/msr.c hv/vm/vm.c
+VM_SRCS      := hv/vm/cpuid.c hv/vm/exit.c hv/vm/host_irq.c hv/vm/io.c hv/vm/loader.c hv/vm/memtype.c \
+                hv/vm/mmio.c hv/vm/msr.c hv/vm/vm.c hv/vm/walk.c
 PCI_SRCS     := hv/pci/bar.c hv/pci/bus.c hv/pci/config.c hv/pci/device.c hv/pci/inspect.c hv/pci/range.c \
                 hv/pci/report.c
 CONSOLE_SRCS := hv/console/report.c
 VMX_SRCS     := hv/vmx/caps.c hv/vmx/entry.asm hv/vmx/run.c hv/vmx/setup.c hv/vmx/state.c
 HOST_SRCS    := drivers/host/uart.c
-VIRTUAL_SRCS := drivers/virtual/lab.c
+VIRTUAL_SRCS := drivers/virtual/lab.c drivers/virtual/lab_commands.c
 BOOT_SRCS    := boot/entry.c boot/main.c boot/config.c boot/memmap.c
 
 # While rooms are still being written, a file that is not there yet is left out.
