@@ -91,10 +91,11 @@ uint64_t pt_encode(const struct pt_format *fmt, hpa_t frame, const struct pt_att
                    unsigned level)
 {
     const uint64_t *types = level == 1 ? fmt->type_4k : fmt->type_large;
-    uint64_t span_mask = (PAGE_BYTES << (9 * (level - 1))) - 1;
     uint64_t entry = encode_rights(fmt, attr->rights);
+    uint64_t span_mask;
 
     ASSERT(level >= 1 && level < PT_LEVELS);
+    span_mask = (PAGE_BYTES << (9 * (level - 1))) - 1;
     ASSERT((frame.v & (span_mask | ~PT_ADDR_MASK)) == 0);
     ASSERT((attr->rights & PT_R) || attr->rights == PT_X); /* never write without read */
     ASSERT(pt_is_present(fmt, entry));

@@ -1,3 +1,35 @@
 # One line per unit-test program: its name and the sources under test (besides tests/unit/NAME.c itself).
 # Every program also gets tests/fake/host.c (assert_fail, log_sink) and links cmocka.
 UNITS :=
+
+UNITS += test_loader
+test_loader_SRCS := hv/vm/loader.c tests/unit/pvh_file.c tests/unit/pvh_check.c
+UNITS += test_config
+test_config_SRCS := boot/config.c
+UNITS += test_memmap
+test_memmap_SRCS := boot/memmap.c
+
+UNITS += test_frames
+test_frames_SRCS := hv/mem/frames.c tests/fake/phys.c
+
+UNITS += test_slab
+test_slab_SRCS := hv/mem/slab.c hv/mem/frames.c tests/fake/phys.c
+
+UNITS += test_ledger
+test_ledger_SRCS := hv/mem/ledger.c hv/base/tree.c
+
+UNITS += test_memtype
+test_memtype_SRCS := ept/memtype.c
+
+UNITS += test_ptformat
+test_ptformat_SRCS := ept/format.c ept/memtype.c
+
+UNITS += test_pool
+test_pool_SRCS := ept/pool.c tests/fake/blocks.c
+
+UNITS += test_ept
+test_ept_SRCS := ept/ept.c ept/pool.c ept/format.c ept/memtype.c hv/base/log.c tests/fake/blocks.c \
+                 tests/fake/ptwatch.c
+
+UNITS += test_ptrandom
+test_ptrandom_SRCS := $(test_ept_SRCS)
