@@ -11,7 +11,7 @@ set -u
 build=(nasm gnu-efi mtools dosfstools gdisk gcc libc6-dev binutils make)
 # vgabios and bochsbios are named because bochs takes seabios instead, whose VGA BIOS it cannot use here.
 run=("${build[@]}" bochs bochsbios vgabios bochs-term qemu-system-x86 ovmf python3)
-test=("${run[@]}" python3-pytest clang libclang-rt-14-dev libcmocka-dev gdb gcovr clang-format clang-tidy
+test=("${run[@]}" python3-pytest clang libcmocka-dev gdb gcovr clang-format clang-tidy
     cppcheck shellcheck)
 
 tool_of() {
@@ -78,14 +78,14 @@ if [ "$(id -u)" -ne 0 ]; then
     root=(sudo)
 fi
 echo "packages: 'make $1' needs these packages, installing them with apt-get: ${missing[*]}"
-export DEBIAN_FRONTEND=noninteractive
-"${root[@]}" apt-get -q update > /dev/null ||
-    echo "packages: apt-get update failed; trying with the lists that are there" >&2
-if ! "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends \
-    "${missing[@]}" > /tmp/barvisor-apt.$$ 2>&1; then
-    tail -n 20 /tmp/barvisor-apt.$$ >&2
-    rm -f /tmp/barvisor-apt.$$
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt_get() {
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@" > "$log" 2>&1
+}
+apt_get update || echo "packages: apt-get update failed; trying with the lists that are there" >&2
+if ! apt_get install --no-install-recommends "${missing[@]}"; then
+    tail -n 20 "$log" >&2
     echo "packages: could not install: ${missing[*]}" >&2
     exit 2
 fi
-rm -f /tmp/barvisor-apt.$$
