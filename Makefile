@@ -44,14 +44,14 @@ MEM_SRCS     := hv/mem/backing.c hv/mem/blocks.c hv/mem/frames.c hv/mem/handle.c
                 hv/mem/section.c hv/mem/section_bytes.c hv/mem/slab.c hv/mem/space.c hv/mem/window.c
 MMIO_SRCS    := hv/mmio/insn.c hv/mmio/region.c
 VM_SRCS      := hv/vm/cpuid.c hv/vm/exit.c hv/vm/host_irq.c hv/vm/io.c hv/vm/loader.c hv/vm/memtype.c \
-                hv/vm/mmio.c hv/vm/msr.c hv/vm/vm.c hv/vm/walk.c
+                hv/vm/mmio.c hv/vm/msr.c hv/vm/platform.c hv/vm/vm.c hv/vm/walk.c
 PCI_SRCS     := hv/pci/bar.c hv/pci/bus.c hv/pci/config.c hv/pci/device.c hv/pci/inspect.c hv/pci/range.c \
                 hv/pci/report.c
 CONSOLE_SRCS := hv/console/report.c
 VMX_SRCS     := hv/vmx/caps.c hv/vmx/entry.asm hv/vmx/run.c hv/vmx/setup.c hv/vmx/state.c
 HOST_SRCS    := drivers/host/uart.c
 VIRTUAL_SRCS := drivers/virtual/lab.c drivers/virtual/lab_commands.c
-BOOT_SRCS    := boot/entry.c boot/main.c boot/config.c boot/memmap.c
+BOOT_SRCS    := boot/bootmap.c boot/config.c boot/entry.c boot/main.c boot/memmap.c boot/uefi.c
 
 # While rooms are still being written, a file that is not there yet is left out.
 IMAGE_SRCS := $(wildcard $(BASE_SRCS) $(X86_SRCS) $(EPT_SRCS) $(MEM_SRCS) $(MMIO_SRCS) $(VM_SRCS) \
