@@ -8,6 +8,7 @@ emulator's exit code alone is never a pass. docs/testing.md says why the options
 import codecs
 import fcntl
 import os
+import re
 import shutil
 import signal
 import struct
@@ -49,9 +50,11 @@ class Machine:
 
     name = "?"
 
-    def __init__(self, disk, seconds=BOOT_SECONDS):
+    def __init__(self, disk, seconds=BOOT_SECONDS, until=None):
         self.disk = disk
         self.seconds = seconds
+        self.until = until  # a regular expression: the boot is over when a line matches it
+        self.reached = False
         self.process = None
         self.directory = None
         self.timed_out = False
@@ -99,7 +102,9 @@ class Machine:
                         for part in tap.clean(line):
                             if on_line:
                                 on_line(part, now)
-                if ended:
+                            if self.until and re.search(self.until, part):
+                                self.reached = True
+                if ended or self.reached:
                     break
                 if now > self.seconds:
                     self.timed_out = True
@@ -135,6 +140,8 @@ class Machine:
 
     def problems(self):
         """What went wrong with the emulator itself."""
+        if self.reached:
+            return []
         if self.timed_out:
             return [f"no end after {self.seconds} s"]
         if not self.ended_well():

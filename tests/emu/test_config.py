@@ -5,10 +5,10 @@ import pytest
 CONFIG = "\\barvisor.cfg"
 # boot: words that one line of the console must hold
 MISTAKES = {
-    "no-guest": ["\\guest.elf"],
-    "bad-key": [CONFIG, "4", "expected"],
-    "bad-ram": [CONFIG, "3", "expected an amount of RAM"],
-    "bad-line": [CONFIG, "2", "expected"],
+    "no-guest": ["\\guest.elf", "not found"],
+    "bad-key": [CONFIG + ":4:", "expected"],
+    "bad-ram": [CONFIG + ":3:", "expected an amount of RAM"],
+    "bad-line": [CONFIG + ":2:", "expected"],
     "no-guest-key": [CONFIG, "expected", "guest"],
     "bad-device": ["teapot"],
     "too-much-ram": ["RAM"],
