@@ -33,3 +33,19 @@ test_ept_SRCS := ept/ept.c ept/pool.c ept/format.c ept/memtype.c hv/base/log.c t
 
 UNITS += test_ptrandom
 test_ptrandom_SRCS := $(test_ept_SRCS)
+
+UNITS += test_tree
+test_tree_SRCS := hv/base/tree.c
+
+UNITS += test_format
+test_format_SRCS := hv/base/log.c
+
+# hv/base/string.c is included, under other names.
+UNITS += test_string
+test_string_SRCS :=
+
+UNITS += test_insn
+test_insn_SRCS := hv/mmio/insn.c
+
+UNITS += test_region
+test_region_SRCS := hv/mmio/region.c
