@@ -17,6 +17,11 @@ struct loader_ram {
     uint8_t *host;
 };
 
+/*
+ * Runs come in any order and must not overlap; runs that touch count as one stretch of RAM. What must not be
+ * written, such as ACPI tables that are in place already, is left out of them. `elf`, `module` and `cmdline`
+ * lie outside the runs' memory.
+ */
 struct loader_image {
     const uint8_t *elf;
     uint64_t elf_bytes;
@@ -33,12 +38,14 @@ struct loader_entry {
     uint32_t start_info; /* guest-physical address for EBX */
 };
 
-#define PVH_START_MAGIC 0x336ec578u
+#define PVH_START_MAGIC    0x336ec578u
+#define LOADER_MAX_HEADERS 64u /* program headers; the overlap check is quadratic */
 
 /*
- * Returns NULL on success, else why the image was refused (a whole sentence without a full stop). Segments
- * must lie in RAM below 4 GiB and not overlap each other. start_info version 1 with memory map, command
- * line and at most one module is put into free RAM below 4 GiB, above the segments; the map lists RAM runs only.
+ * Returns NULL on success, else why the image was refused (a whole sentence without a full stop, static); then
+ * *entry and the RAM are untouched. Segments must lie in RAM below 4 GiB and not overlap each other.
+ * start_info version 1 with memory map, command line and at most one module is put into free RAM below 4 GiB,
+ * above the segments, the module behind it, both page-aligned; the map lists RAM runs only, sorted.
  */
 const char *loader_load_pvh(const struct loader_image *image, struct loader_entry *entry);
 
