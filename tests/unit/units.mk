@@ -49,3 +49,10 @@ test_insn_SRCS := hv/mmio/insn.c
 
 UNITS += test_region
 test_region_SRCS := hv/mmio/region.c
+
+UNITS += test_section test_handle test_section_bytes
+test_section_SRCS := hv/mem/section.c hv/mem/section_bytes.c hv/mem/backing.c hv/mem/handle.c hv/mem/ledger.c \
+    hv/mem/slab.c hv/mem/frames.c hv/base/tree.c hv/base/status.c tests/unit/section_kit.c tests/fake/phys.c \
+    tests/fake/window.c
+test_handle_SRCS := $(test_section_SRCS)
+test_section_bytes_SRCS := $(test_section_SRCS)
