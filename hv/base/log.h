@@ -16,13 +16,17 @@
 
 /*
  * Formats like snprintf: %d %i %u %x %X %c %s %p %%, flags '-' and '0', width and precision (also
- * '*'), length hh h l ll z. No floating point. Returns the length it would have needed; writes at most
- * `bytes` with the NUL.
+ * '*'), both at most 512; length hh h l ll z. No floating point. Returns the length it would have needed;
+ * writes at most `bytes` with the NUL. A conversion that it does not know ends the formatting: the rest of
+ * fmt is copied as text.
  */
 int format(char *out, size_t bytes, const char *fmt, ...) PRINTF_LIKE(3, 4);
-int vformat(char *out, size_t bytes, const char *fmt, va_list args);
+int vformat(char *out, size_t bytes, const char *fmt, va_list args) PRINTF_LIKE(3, 0);
 
-/* One line of the log. `room` is a short lower-case word ("ept", "pci", "vm"). */
+/*
+ * One line of the log. `room` is a short lower-case word ("ept", "pci", "vm"). fmt has no newline: control
+ * characters come out as '?', so that no text of a guest's begins a line. A line too long ends in "...".
+ */
 void log_line(const char *room, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Where lines go; text ends with a newline and is not NUL-terminated. */

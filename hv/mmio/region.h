@@ -15,8 +15,8 @@
 #define MMIO_NONE        MMIO_MAX_REGIONS
 
 /*
- * Who answers. `offset` is from the region's first byte plus its bias; bytes is 1, 2, 4 or 8 and the
- * piece is naturally aligned. A read returns its value in the low bytes.
+ * Who answers. `offset` is from the region's first byte; bytes is 1, 2, 4 or 8 and the piece is naturally
+ * aligned. A read returns its value in the low bytes.
  */
 struct mmio_handler {
     uint64_t (*read)(void *owner, uint64_t offset, unsigned bytes);
@@ -24,25 +24,33 @@ struct mmio_handler {
     void *owner;
 };
 
+/* [start, start + bytes). The length and not the end: a region may reach the top of the address space. */
 struct mmio_key {
-    uint64_t start; /* guest-physical, inclusive */
-    uint64_t end;   /* exclusive */
+    uint64_t start; /* guest-physical */
+    uint64_t bytes;
 };
 
 struct mmio_map {
     unsigned count;
-    struct mmio_key key[MMIO_MAX_REGIONS]; /* sorted by start */
+    struct mmio_key key[MMIO_MAX_REGIONS]; /* sorted by start; [count..) is unused */
     struct mmio_handler handler[MMIO_MAX_REGIONS];
 };
 
-/* HV_E_CONFLICTING_ADDRESSES: overlaps a region. HV_E_QUOTA: full. HV_E_INVALID_PARAMETER: empty or wraps. */
+/*
+ * *handler is copied. In this order: HV_E_INVALID_PARAMETER: empty, or goes on past 2^64.
+ * HV_E_CONFLICTING_ADDRESSES: overlaps a region. HV_E_QUOTA: full.
+ */
 hv_status_t mmio_region_add(struct mmio_map *map, gpa_t start, uint64_t bytes,
                             const struct mmio_handler *handler) MUST_CHECK;
 
 /* HV_E_NOT_FOUND: no region starts exactly there. */
 hv_status_t mmio_region_remove(struct mmio_map *map, gpa_t start);
 
-/* The index of the region that holds gpa, or MMIO_NONE. *last is the caller's hint (any value). */
+/*
+ * The index of the region that holds gpa, or MMIO_NONE. *last is the caller's hint (any value); a hit is
+ * stored there. The index is good until the next add or remove: a handler may cause one, so copy what you
+ * need of the map before you call it.
+ */
 unsigned mmio_region_find(const struct mmio_map *map, gpa_t gpa, unsigned *last);
 
 /*

@@ -1,0 +1,207 @@
+/* The tree: after every change, order, parents, balance and count are checked node by node. */
+#include "tests/fake/host.h"
+
+#include <stdlib.h>
+
+#include "hv/base/tree.h"
+
+/* Height of the subtree; every stored balance must be true, and every key in its place. */
+static int check_node(const struct tree_node *node, const struct tree_node *parent, uint64_t low,
+                      uint64_t high, uint64_t *count)
+{
+    int left, right;
+
+    if (node == NULL)
+        return 0;
+    assert_ptr_equal(node->parent, parent);
+    assert_in_range(node->key, low, high);
+    (*count)++;
+    left = node->child[0] == NULL ? 0 : check_node(node->child[0], node, low, node->key - 1, count);
+    right =
+        node->child[1] == NULL ? 0 : check_node(node->child[1], node, node->key + 1, high, count);
+    assert_int_equal(node->balance, right - left);
+    assert_true(node->balance >= -1 && node->balance <= 1);
+    return 1 + MAX(left, right);
+}
+
+static void check_tree(const struct tree *tree)
+{
+    uint64_t count = 0;
+
+    check_node(tree->root, NULL, 0, UINT64_MAX, &count);
+    assert_int_equal(count, tree->count);
+}
+
+/* Walk both ways; `count` keys in ascending order. */
+static void check_walk(const struct tree *tree)
+{
+    const struct tree_node *node = tree_first(tree), *last = NULL;
+    uint64_t count = 0;
+
+    for (; node != NULL; last = node, node = tree_next(node)) {
+        assert_ptr_equal(tree_prev(node), last);
+        assert_true(last == NULL || last->key < node->key);
+        count++;
+    }
+    assert_int_equal(count, tree->count);
+}
+
+static void test_empty(void **state)
+{
+    struct tree tree = {0};
+
+    (void)state;
+    assert_null(tree_first(&tree));
+    assert_null(tree_find(&tree, 0));
+    assert_null(tree_find_le(&tree, UINT64_MAX));
+    assert_null(tree_find_ge(&tree, 0));
+}
+
+/* The n-th of the orders of `count` things. */
+static void permute(unsigned n, unsigned count, unsigned *order)
+{
+    for (unsigned i = 0; i < count; i++)
+        order[i] = i;
+    for (unsigned i = count; i > 1; i--) {
+        unsigned j = n % i, swap = order[i - 1];
+
+        n /= i;
+        order[i - 1] = order[j];
+        order[j] = swap;
+    }
+}
+
+/* Every order of insertion with every order of removal. */
+static void test_all_orders(void **state)
+{
+    enum { COUNT = 6, ORDERS = 720 };
+    unsigned in[COUNT], out[COUNT];
+
+    (void)state;
+    for (unsigned i = 0; i < ORDERS; i++) {
+        permute(i, COUNT, in);
+        for (unsigned j = i % 7; j < ORDERS; j += 7) {
+            struct tree_node node[COUNT];
+            struct tree tree = {0};
+
+            permute(j, COUNT, out);
+            for (unsigned k = 0; k < COUNT; k++) {
+                node[in[k]] = (struct tree_node){.key = in[k], .balance = 77};
+                tree_insert(&tree, &node[in[k]]);
+                check_tree(&tree);
+            }
+            for (unsigned k = 0; k < COUNT; k++) {
+                tree_remove(&tree, &node[out[k]]);
+                assert_null(tree_find(&tree, out[k]));
+                check_tree(&tree);
+            }
+            assert_null(tree.root);
+        }
+    }
+}
+
+/* Long runs: the removals of one side rotate all the way up. */
+static void test_random(void **state)
+{
+    enum { COUNT = 1024 };
+    static struct tree_node node[COUNT];
+    static bool present[COUNT];
+    struct tree tree = {0};
+    uint32_t x = 1;
+
+    (void)state;
+    for (unsigned n = 0; n < 20000; n++) {
+        unsigned i = (x = x * 1664525 + 1013904223) >> 22, low, high;
+
+        if (present[i]) {
+            tree_remove(&tree, &node[i]);
+        } else {
+            node[i].key = (uint64_t)i * 3 + 1;
+            tree_insert(&tree, &node[i]);
+        }
+        present[i] = !present[i];
+        if (n % 64 == 0) {
+            check_tree(&tree);
+            check_walk(&tree);
+        }
+
+        /* Finds against a scan, on keys, between them and beside them. */
+        i = (x = x * 1664525 + 1013904223) >> 22;
+        for (low = i; low > 0 && !present[low]; low--)
+            ;
+        for (high = i; high < COUNT && !present[high]; high++)
+            ;
+        assert_ptr_equal(tree_find(&tree, node[i].key), present[i] ? &node[i] : NULL);
+        assert_ptr_equal(tree_find_le(&tree, (uint64_t)i * 3 + 2),
+                         present[low] ? &node[low] : NULL);
+        assert_ptr_equal(tree_find_ge(&tree, (uint64_t)i * 3), high < COUNT ? &node[high] : NULL);
+    }
+}
+
+/* Ascending and descending runs stay shallow: an AVL tree of 2^16 - 1 keys has 23 levels at most. */
+static void test_runs(void **state)
+{
+    enum { COUNT = 65535, LEVELS = 23 };
+    struct tree_node *node = calloc(COUNT, sizeof(*node));
+    uint64_t count;
+
+    (void)state;
+    assert_non_null(node);
+    for (unsigned down = 0; down < 2; down++) {
+        struct tree tree = {0};
+
+        for (unsigned i = 0; i < COUNT; i++) {
+            node[i].key = down ? UINT64_MAX - i : i;
+            tree_insert(&tree, &node[i]);
+        }
+        count = 0;
+        assert_true(check_node(tree.root, NULL, 0, UINT64_MAX, &count) <= LEVELS);
+        check_walk(&tree);
+        for (unsigned i = 0; i < COUNT; i += 2)
+            tree_remove(&tree, &node[i]);
+        check_tree(&tree);
+        check_walk(&tree);
+    }
+    free(node);
+}
+
+static void test_extreme_keys(void **state)
+{
+    struct tree_node zero = {.key = 0}, top = {.key = UINT64_MAX};
+    struct tree tree = {0};
+
+    (void)state;
+    tree_insert(&tree, &top);
+    assert_null(tree_find_le(&tree, UINT64_MAX - 1));
+    assert_ptr_equal(tree_find_ge(&tree, 0), &top);
+    tree_insert(&tree, &zero);
+    assert_ptr_equal(tree_find_le(&tree, UINT64_MAX - 1), &zero);
+    assert_ptr_equal(tree_find_ge(&tree, 1), &top);
+    assert_ptr_equal(tree_find_le(&tree, UINT64_MAX), &top);
+    assert_ptr_equal(tree_find(&tree, 0), &zero);
+}
+
+static void test_misuse(void **state)
+{
+    struct tree_node a = {.key = 5}, same = {.key = 5}, stranger = {.key = 6};
+    struct tree tree = {0};
+
+    (void)state;
+    expect_assert_failure(tree_remove(&tree, &a));
+    tree_insert(&tree, &a);
+    expect_assert_failure(tree_insert(&tree, &same));
+    expect_assert_failure(tree_remove(&tree, &stranger));
+    tree_remove(&tree, &a);
+    expect_assert_failure(tree_remove(&tree, &a));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_empty),  cmocka_unit_test(test_all_orders),
+        cmocka_unit_test(test_random), cmocka_unit_test(test_runs),
+        cmocka_unit_test(test_misuse), cmocka_unit_test(test_extreme_keys),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
