@@ -127,7 +127,7 @@ static void swap_with_next(struct tree *tree, struct tree_node *node)
 
 void tree_remove(struct tree *tree, struct tree_node *node)
 {
-    struct tree_node *parent;
+    struct tree_node *parent, *above;
     unsigned side;
 
     ASSERT(tree->count != 0);
@@ -151,9 +151,9 @@ void tree_remove(struct tree *tree, struct tree_node *node)
             if (parent->balance != 0)
                 break; /* both of its inner subtrees were as deep: no height was lost */
         }
-        if (parent->parent != NULL)
-            side = side_of(parent->parent, parent);
-        parent = parent->parent;
+        above = parent->parent;
+        side = above != NULL && side_of(above, parent);
+        parent = above;
     }
     *node = (struct tree_node){.key = node->key};
 }
