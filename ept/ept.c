@@ -38,6 +38,14 @@ static hpa_t next_table(uint64_t entry)
     return HPA(entry & PT_ADDR_MASK);
 }
 
+/* A walk from the root without variable shifts: the word's top bits are the index, and move up each level. */
+#define WALK_WORD(addr) ((addr) << (64u - PT_INPUT_BITS))
+
+static uint64_t *walk_slot(hpa_t table, uint64_t word)
+{
+    return (uint64_t *)direct(table) + (word >> (64u - ENTRY_BITS));
+}
+
 /* The table that an entry lies in, by its live count. */
 static uint16_t *live_of(const uint64_t *entry)
 {
@@ -71,12 +79,10 @@ static void bury_subtree(struct pt_root *root, hpa_t table, unsigned level, stru
     for (; left > 0; entry++) {
         uint64_t value = load(entry);
 
-        if (value == 0)
-            continue;
-        left--;
-        if (pt_is_leaf(root->fmt, value, level))
+        left -= value != 0;
+        if (value != 0 && pt_is_leaf(root->fmt, value, level))
             root->leaves[level]--;
-        else
+        else if (value != 0)
             bury_subtree(root, next_table(value), level - 1, flush);
     }
     bury(flush, table);
@@ -143,36 +149,32 @@ static uint64_t tables_cut(uint64_t addr, uint64_t end, unsigned level)
     return MIN(cuts, tables_touched(addr, end, level));
 }
 
-uint64_t pt_tables_needed(const struct pt_root *root, uint64_t addr, hpa_t frame, uint64_t pages,
-                          unsigned max_level)
+/* Tables for leaves of up to `leaf`, on the levels below `top`. */
+static uint64_t count_tables(uint64_t addr, uint64_t pages, unsigned leaf, unsigned top)
 {
-    unsigned leaf = MIN(max_level, root->max_level);
+    uint64_t end = addr + pages * PAGE_BYTES; /* canonical bits do not matter here */
     uint64_t needed = 0;
-    uint64_t end;
 
-    if (pages == 0)
-        return 0;
-    addr &= INPUT_MASK;
-    end = addr + pages * PAGE_BYTES;
-    while (leaf > 1 && ((addr ^ frame.v) & (pt_span(leaf) - 1)) != 0)
-        leaf--;
-    for (unsigned level = 1; level < PT_LEVELS; level++)
+    if (pages <= 1)
+        return pages * (top - 1);
+    for (unsigned level = 1; level < top; level++)
         needed += level < leaf ? tables_cut(addr, end, level) : tables_touched(addr, end, level);
     return needed;
 }
 
+uint64_t pt_tables_needed(const struct pt_root *root, uint64_t addr, hpa_t frame, uint64_t pages,
+                          unsigned max_level)
+{
+    unsigned leaf = MIN(max_level, root->max_level);
+
+    while (leaf > 1 && ((addr ^ frame.v) & (pt_span(leaf) - 1)) != 0)
+        leaf--;
+    return count_tables(addr, pages, leaf, PT_LEVELS);
+}
+
 uint64_t pt_tables_needed_unmap(const struct pt_root *root, uint64_t addr, uint64_t pages)
 {
-    uint64_t needed = 0;
-    uint64_t end;
-
-    if (pages == 0)
-        return 0;
-    addr &= INPUT_MASK;
-    end = addr + pages * PAGE_BYTES;
-    for (unsigned level = 1; level < root->max_level; level++)
-        needed += tables_cut(addr, end, level);
-    return needed;
+    return count_tables(addr, pages, root->max_level, root->max_level);
 }
 
 /*
@@ -227,7 +229,7 @@ static hpa_t reach(const struct change *c, uint64_t addr, hpa_t frame, unsigned 
             table = pt_pool_take(root->pool);
             put(root, entry, table.v | root->fmt->table, false);
             ++*live_of(entry);
-        } else if (LIKELY(!pt_is_leaf(root->fmt, value, at))) {
+        } else if (!pt_is_leaf(root->fmt, value, at)) {
             table = next_table(value);
         } else if (is_same_leaf(c, value, at, addr, frame)) {
             *level = at;
@@ -239,203 +241,294 @@ static hpa_t reach(const struct change *c, uint64_t addr, hpa_t frame, unsigned 
     return table;
 }
 
-/* True when a CPU that still holds `old` may do what `new` does not allow, or fault without need. */
-static bool needs_flush(const struct pt_format *fmt, uint64_t old, uint64_t new)
+/* The entry of `level` for addr when all tables on the way are there, else NULL. */
+static inline uint64_t *find(const struct pt_root *root, uint64_t addr, unsigned level)
 {
-    return ((old ^ new) & ~fmt->ad_mask & ~(new & fmt->quiet_set)) != 0;
+    uint64_t large = root->fmt->large;
+    uint64_t word = WALK_WORD(addr);
+    hpa_t table = root->root;
+
+    for (unsigned at = PT_LEVELS; at != level; at--, word <<= ENTRY_BITS) {
+        uint64_t value = load(walk_slot(table, word));
+
+        if (UNLIKELY(value == 0 || (value & large) != 0))
+            return NULL;
+        table = next_table(value);
+    }
+    return walk_slot(table, word);
 }
 
-/* Store a leaf over a present entry: another leaf of this level, or a table, which then is dead. */
-static void replace(const struct change *c, uint64_t *entry, uint64_t old, uint64_t new,
-                    unsigned level)
+/* Store a leaf over a present entry. Not inlined: fill() keeps its registers. */
+static __attribute__((noinline)) void replace(const struct change *c, uint64_t *entry, uint64_t old,
+                                              uint64_t new, unsigned level)
 {
     struct pt_root *root = c->root;
     uint64_t ad_mask = root->fmt->ad_mask;
+    uint64_t diff, prior;
 
-    if (!pt_is_leaf(root->fmt, old, level)) {
+    if (UNLIKELY(!pt_is_leaf(root->fmt, old, level))) {
         put(root, entry, new, true);
         root->leaves[level]++;
         bury_subtree(root, next_table(old), level - 1, c->flush);
         return;
     }
-    if ((old & ~ad_mask) == new)
+    diff = (old ^ new) & ~ad_mask;
+    if (diff == 0)
         return;
-    if (pt_frame(old, level).v == pt_frame(new, level).v)
+    if ((diff & PT_ADDR_MASK) == 0)
         new |= old &ad_mask;
-    /* Hardware may have set A or D since: a CPU must not go on believing that it is set. */
-    if ((put(root, entry, new, true) & ad_mask & ~new) != 0 || needs_flush(root->fmt, old, new))
+    /* Not if rights were added and no more. Hardware may have set A or D since: if one is lost, flush. */
+    prior = put(root, entry, new, true);
+    if (((prior & ad_mask & ~new) | (diff & ~(new & root->fmt->quiet_set))) != 0)
         c->flush->needed = true;
 }
 
 /* `count` leaves of one table. The product's busiest loop: one load, one test, one store each. */
-static void fill(const struct change *c, uint64_t *entry, uint64_t value, uint64_t count,
-                 unsigned level)
+static inline void fill(const struct change *c, uint64_t *entry, uint64_t value, uint64_t count,
+                        unsigned level)
 {
     const uint64_t *end = entry + count;
     uint64_t step = pt_span(level);
     uint16_t *live = live_of(entry);
-    unsigned added = 0;
+    uint64_t replaced = 0;
 
-    for (; entry < end; entry++, value += step) {
+    do {
         uint64_t old = load(entry);
 
         if (LIKELY(old == 0)) {
             pt_store(entry, value, false);
-            added++;
         } else {
             replace(c, entry, old, value, level);
+            replaced++;
         }
-    }
-    *live = (uint16_t)(*live + added);
-    c->root->leaves[level] += added;
-    c->root->stores += added;
+        value += step;
+    } while (++entry != end);
+    count -= replaced;
+    *live = (uint16_t)(*live + count);
+    c->root->leaves[level] += count;
+    c->root->stores += count;
 }
 
-static unsigned leaf_level(uint64_t addr, uint64_t frame, uint64_t bytes, unsigned max_level)
+/* The largest level, up to `max_level`, of which an entry at `at` lies wholly within `bytes`. */
+static inline unsigned level_inside(uint64_t at, uint64_t bytes, unsigned max_level)
 {
-    unsigned level = max_level;
+    unsigned level = 1;
 
-    while (level > 1 && (((addr | frame) & (pt_span(level) - 1)) != 0 || bytes < pt_span(level)))
-        level--;
+    while (level < max_level && (at & (pt_span(level + 1) - 1)) == 0 && bytes >= pt_span(level + 1))
+        level++;
     return level;
 }
 
-void pt_map(struct pt_root *root, uint64_t addr, hpa_t frame, uint64_t pages,
-            const struct pt_attr *attr, struct pt_flush *flush)
+/* Entries of one table from addr on that lie wholly within `bytes`. addr is aligned to the level. */
+static inline uint64_t entries_inside(uint64_t addr, uint64_t bytes, unsigned level)
 {
-    struct change c = {root, flush, attr, MIN(attr->max_level, root->max_level)};
-    uint64_t left = pages * PAGE_BYTES;
+    uint64_t room = ENTRIES - ((addr >> shift_of(level)) & (ENTRIES - 1));
 
-    addr &= INPUT_MASK;
-    ASSERT(((addr | frame.v) & PAGE_MASK) == 0 && c.max_level != 0);
-    ASSERT(pages <= (BIT(PT_INPUT_BITS) - addr) / PAGE_BYTES);
+    return MIN(room, bytes >> shift_of(level));
+}
+
+/* The short way for a single page. False: it has to go the long way. */
+static inline bool map_page(struct pt_root *root, uint64_t addr, hpa_t frame,
+                            const struct pt_attr *attr)
+{
+    uint64_t *entry = find(root, addr, 1);
+
+    if (UNLIKELY(entry == NULL) || load(entry) != 0)
+        return false;
+    ++*live_of(entry);
+    root->leaves[1]++;
+    put(root, entry, frame.v | pt_leaf_bits(root->fmt, attr, 1), false);
+    return true;
+}
+
+/* Likewise; false also when the table would be empty afterwards. */
+static inline bool unmap_page(struct pt_root *root, uint64_t addr, struct pt_flush *flush)
+{
+    uint64_t *entry = find(root, addr, 1);
+    uint16_t *live;
+
+    if (UNLIKELY(entry == NULL) || load(entry) == 0)
+        return false;
+    live = live_of(entry);
+    if (*live == 1)
+        return false;
+    --*live;
+    root->leaves[1]--;
+    put(root, entry, 0, true);
+    flush->needed = true;
+    return true;
+}
+
+static void map_range(const struct change *c, uint64_t addr, hpa_t frame, uint64_t left)
+{
+    struct pt_root *root = c->root;
+
     while (left != 0) {
-        unsigned wanted = leaf_level(addr, frame.v, left, c.max_level);
+        unsigned wanted = level_inside(addr | frame.v, left, c->max_level);
         unsigned level = wanted;
-        hpa_t table = reach(&c, addr, frame, &level);
-        uint64_t *entry = slot(table, addr, level);
-        uint64_t bytes = pt_span(level) - (addr & (pt_span(level) - 1));
+        uint64_t *entry = find(root, addr, level);
+        uint64_t bytes;
 
-        if (level == wanted) {
-            uint64_t room = ENTRIES - ((addr >> shift_of(level)) & (ENTRIES - 1));
-            uint64_t count = MIN(room, left >> shift_of(level));
+        if (UNLIKELY(entry == NULL))
+            entry = slot(reach(c, addr, frame, &level), addr, level);
 
-            fill(&c, entry, pt_encode(root->fmt, frame, attr, level), count, level);
+        if (LIKELY(level == wanted)) {
+            uint64_t count = entries_inside(addr, left, level);
+
+            fill(c, entry, frame.v | pt_leaf_bits(root->fmt, c->attr, level), count, level);
             bytes = count << shift_of(level);
+        } else { /* a larger leaf says the same up to its end */
+            bytes = MIN(pt_span(level) - (addr & (pt_span(level) - 1)), left);
         }
-        bytes = MIN(bytes, left);
         addr += bytes;
         frame.v += bytes;
         left -= bytes;
     }
 }
 
-/*
- * Clear entries of one table from addr on, until the table or the range ends or an entry has to be walked
- * into. Returns the address that comes next.
- */
-static uint64_t clear(struct pt_root *root, hpa_t table, unsigned level, uint64_t addr,
-                      uint64_t end, struct pt_flush *flush)
+void pt_map(struct pt_root *root, uint64_t addr, hpa_t frame, uint64_t pages,
+            const struct pt_attr *attr, struct pt_flush *flush)
 {
-    uint64_t *entry = slot(table, addr, level);
-    uint64_t span = pt_span(level);
-    uint64_t cleared = 0;
+    struct change c;
 
-    do {
-        uint64_t old = load(entry);
-        uint64_t next = ALIGN_DOWN(addr, span) + span;
-
-        if (old != 0) {
-            bool leaf = pt_is_leaf(root->fmt, old, level);
-
-            if (next - addr != span || next > end || (!leaf && root->keep_empty))
-                break;
-            put(root, entry, 0, true);
-            cleared++;
-            flush->needed = true;
-            if (leaf)
-                root->leaves[level]--;
-            else
-                bury_subtree(root, next_table(old), level - 1, flush);
-        }
-        addr = next;
-        entry++;
-    } while (addr < end && ((uintptr_t)entry & PAGE_MASK) != 0);
-    if (cleared != 0) {
-        uint16_t *live = pt_pool_live(table);
-
-        *live = (uint16_t)(*live - cleared);
-    }
-    return MIN(addr, end);
+    addr &= INPUT_MASK;
+    ASSERT(((addr | frame.v) & PAGE_MASK) == 0);
+    ASSERT(pages <= (BIT(PT_INPUT_BITS) - addr) / PAGE_BYTES);
+    ASSERT(frame.v + pages * PAGE_BYTES <= PT_ADDR_MASK + PAGE_BYTES && frame.v <= PT_ADDR_MASK);
+    if (pages == 1 && LIKELY(map_page(root, addr, frame, attr)))
+        return;
+    c = (struct change){root, flush, attr, MIN(attr->max_level, root->max_level)};
+    ASSERT(c.max_level != 0);
+    map_range(&c, addr, frame, pages * PAGE_BYTES);
 }
 
-/* The tables on the way to an address: where the walk went, for the way back. */
-struct path {
-    hpa_t table[PT_LEVELS + 1]; /* by level */
-};
-
-/* Walk to the table in which addr can be cleared: down to an empty entry, or one that is wholly inside. */
-static unsigned descend(struct pt_root *root, uint64_t addr, uint64_t end, struct path *path,
-                        struct pt_flush *flush)
+/*
+ * Clear `count` entries. Returns how many were dealt with: fewer when a table has to stay in the tree and
+ * be walked into.
+ */
+static uint64_t clear(struct pt_root *root, uint64_t *first, uint64_t count, unsigned level,
+                      struct pt_flush *flush)
 {
-    unsigned level = PT_LEVELS;
+    uint64_t leaf_mark = level == 1 ? 0 : root->fmt->large;
+    const uint64_t *end = first + count;
+    uint64_t *entry = first;
+    uint64_t cleared = 0;
+    uint64_t tables = 0;
 
-    path->table[level] = root->root;
-    while (level > 1) {
-        uint64_t *entry = slot(path->table[level], addr, level);
-        uint64_t value = load(entry);
-        bool covered = (addr & (pt_span(level) - 1)) == 0 && end - addr >= pt_span(level);
-        bool leaf = pt_is_leaf(root->fmt, value, level);
+    for (; entry != end; entry++) {
+        uint64_t old = load(entry);
+        bool leaf = (old & leaf_mark) == leaf_mark;
 
-        if (value == 0 || (covered && (leaf || !root->keep_empty)))
+        if (old == 0)
+            continue;
+        if (UNLIKELY(!leaf) && root->keep_empty)
             break;
-        path->table[level - 1] = leaf ? split(root, entry, value, level, flush) : next_table(value);
-        level--;
+        pt_store(entry, 0, true);
+        cleared++;
+        if (UNLIKELY(!leaf)) {
+            tables++;
+            bury_subtree(root, next_table(old), level - 1, flush);
+        }
     }
-    return level;
+    if (cleared != 0) {
+        uint16_t *live = live_of(first);
+
+        *live = (uint16_t)(*live - cleared);
+        root->stores += cleared;
+        if (level < PT_LEVELS)
+            root->leaves[level] -= cleared - tables;
+        flush->needed = true;
+    }
+    return (uint64_t)(entry - first);
+}
+
+/*
+ * Walk towards `level`, splitting larger leaves. Returns where the way ends: at an empty entry, or at
+ * `level`, or below it where a table has to stay. `path` keeps the tables passed, by level, for the way back.
+ */
+static inline unsigned descend(struct pt_root *root, uint64_t addr, unsigned level,
+                               hpa_t path[PT_LEVELS + 1], struct pt_flush *flush)
+{
+    uint64_t word = WALK_WORD(addr);
+    hpa_t table = root->root;
+    unsigned at;
+
+    for (at = PT_LEVELS;; at--, word <<= ENTRY_BITS) {
+        uint64_t *entry = walk_slot(table, word);
+        uint64_t value;
+
+        path[at] = table;
+        if (at <= level && (at == 1 || !root->keep_empty))
+            break;
+        value = load(entry);
+        if (value == 0)
+            break;
+        if (LIKELY(!pt_is_leaf(root->fmt, value, at)))
+            table = next_table(value);
+        else if (at > level)
+            table = split(root, entry, value, at, flush);
+        else
+            break;
+    }
+    return at;
 }
 
 /* Unlink the tables on the path that have become empty, from `level` up. */
-static void prune(struct pt_root *root, uint64_t addr, const struct path *path, unsigned level,
+static void prune(struct pt_root *root, uint64_t addr, const hpa_t *path, unsigned level,
                   struct pt_flush *flush)
 {
-    while (level < PT_LEVELS && *pt_pool_live(path->table[level]) == 0) {
-        uint64_t *entry = slot(path->table[level + 1], addr, level + 1);
+    while (level < PT_LEVELS && *pt_pool_live(path[level]) == 0) {
+        uint64_t *entry = slot(path[level + 1], addr, level + 1);
 
         put(root, entry, 0, true);
         --*live_of(entry);
-        bury(flush, path->table[level]);
+        bury(flush, path[level]);
         level++;
+    }
+}
+
+static void unmap_range(struct pt_root *root, uint64_t addr, uint64_t left, struct pt_flush *flush)
+{
+    while (left != 0) {
+        hpa_t path[PT_LEVELS + 1];
+        unsigned wanted = level_inside(addr, left, PT_LEVELS);
+        unsigned level = descend(root, addr, wanted, path, flush);
+        uint64_t bytes;
+
+        if (level > wanted) { /* empty up to the entry's end */
+            bytes = MIN(pt_span(level) - (addr & (pt_span(level) - 1)), left);
+        } else {
+            uint64_t count = entries_inside(addr, left, level);
+
+            bytes = clear(root, slot(path[level], addr, level), count, level, flush)
+                    << shift_of(level);
+            if (!root->keep_empty)
+                prune(root, addr, path, level, flush);
+        }
+        addr += bytes;
+        left -= bytes;
     }
 }
 
 void pt_unmap(struct pt_root *root, uint64_t addr, uint64_t pages, struct pt_flush *flush)
 {
-    uint64_t end;
-
     addr &= INPUT_MASK;
-    ASSERT((addr & PAGE_MASK) == 0 && pages <= (BIT(PT_INPUT_BITS) - addr) / PAGE_BYTES);
-    end = addr + pages * PAGE_BYTES;
-    while (addr < end) {
-        struct path path;
-        unsigned level = descend(root, addr, end, &path, flush);
-        uint64_t next = clear(root, path.table[level], level, addr, end, flush);
-
-        if (!root->keep_empty)
-            prune(root, addr, &path, level, flush);
-        addr = next;
-    }
+    ASSERT((addr & PAGE_MASK) == 0);
+    ASSERT(pages <= (BIT(PT_INPUT_BITS) - addr) / PAGE_BYTES);
+    if (pages == 1 && LIKELY(unmap_page(root, addr, flush)))
+        return;
+    unmap_range(root, addr, pages * PAGE_BYTES, flush);
 }
 
 bool pt_lookup(const struct pt_root *root, uint64_t addr, struct pt_leaf *leaf)
 {
+    uint64_t word = WALK_WORD(addr);
     hpa_t table = root->root;
     unsigned level = PT_LEVELS;
     uint64_t value;
 
-    addr &= INPUT_MASK;
-    for (;; level--) {
-        value = load(slot(table, addr, level));
+    for (;; level--, word <<= ENTRY_BITS) {
+        value = load(walk_slot(table, word));
         if (value == 0 || pt_is_leaf(root->fmt, value, level))
             break;
         table = next_table(value);
@@ -452,31 +545,26 @@ bool pt_lookup(const struct pt_root *root, uint64_t addr, struct pt_leaf *leaf)
 void pt_dump_walk(const struct pt_root *root, uint64_t addr, const char *room)
 {
     hpa_t table = root->root;
+    struct pt_leaf leaf;
 
-    addr &= INPUT_MASK;
-    log_line(room, "%s walk of %012llx", root->fmt->name, (unsigned long long)addr);
-    for (unsigned level = PT_LEVELS;; level--) {
+    (void)pt_lookup(root, addr, &leaf);
+    log_line(room, "%s walk of %012llx", root->fmt->name, (unsigned long long)(addr & INPUT_MASK));
+    for (unsigned level = PT_LEVELS; level >= leaf.level; level--) {
         const uint64_t *entry = slot(table, addr, level);
         uint64_t value = load(entry);
-        unsigned long long at = direct_to_hpa(entry).v;
 
-        if (value == 0) {
-            log_line(room, "  level %u at %llx: empty", level, at);
-            return;
-        }
-        if (pt_is_leaf(root->fmt, value, level)) {
-            struct pt_attr attr = pt_decode(root->fmt, value, level);
-
-            log_line(room, "  level %u at %llx: %016llx leaf %c%c%c %s%s frame %llx", level, at,
-                     (unsigned long long)value, attr.rights & PT_R ? 'r' : '-',
-                     attr.rights & PT_W ? 'w' : '-', attr.rights & PT_X ? 'x' : '-',
-                     memtype_name(attr.memtype), attr.ignore_pat ? " ipat" : "",
-                     (unsigned long long)pt_frame(value, level).v);
-            return;
-        }
-        log_line(room, "  level %u at %llx: %016llx table", level, at, (unsigned long long)value);
+        log_line(room, "  level %u at %llx: %016llx %s", level,
+                 (unsigned long long)direct_to_hpa(entry).v, (unsigned long long)value,
+                 level > leaf.level ? "table"
+                 : leaf.present     ? "leaf"
+                                    : "empty");
         table = next_table(value);
     }
+    if (leaf.present)
+        log_line(room, "  frame %llx %c%c%c %s%s", (unsigned long long)leaf.frame.v,
+                 leaf.attr.rights & PT_R ? 'r' : '-', leaf.attr.rights & PT_W ? 'w' : '-',
+                 leaf.attr.rights & PT_X ? 'x' : '-', memtype_name(leaf.attr.memtype),
+                 leaf.attr.ignore_pat ? " ipat" : "");
 }
 
 #define FNV_BASIS 0xcbf29ce484222325ull
@@ -497,11 +585,9 @@ static uint64_t hash_table(const struct pt_format *fmt, hpa_t table, unsigned le
     for (unsigned i = 0; i < ENTRIES; i++, addr += pt_span(level)) {
         uint64_t value = load(entry + i);
 
-        if (value == 0)
-            continue;
-        if (pt_is_leaf(fmt, value, level))
+        if (value != 0 && pt_is_leaf(fmt, value, level))
             hash = fnv(fnv(hash, addr), value & ~fmt->ad_mask);
-        else
+        else if (value != 0)
             hash = hash_table(fmt, next_table(value), level - 1, addr, hash);
     }
     return hash;

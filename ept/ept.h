@@ -34,7 +34,8 @@ struct pt_root {
     struct pt_pool *pool;
     hpa_t root;
     uint8_t max_level; /* largest leaf that the CPU has: 1..3 */
-    bool keep_empty;   /* emptied tables stay in the tree: what was unmapped in one piece can be mapped
+    bool
+        keep_empty; /* emptied tables stay in the tree: what was unmapped in one piece can be mapped
                           again in the same piece without taking a table (the direct map) */
     uint64_t leaves[PT_LEVELS]; /* [level]: present leaves now; [0] unused */
     uint64_t stores;            /* entry stores since creation */

@@ -1,8 +1,6 @@
 #include "ept/format.h"
 
-#include "hv/base/assert.h"
-
-#define NO_TYPE   (~0ull)
+#define PT_NONE   (~0ull)
 
 #define EPT_R     BIT(0)
 #define EPT_W     BIT(1)
@@ -16,10 +14,10 @@
 #define EPT_TYPES                                                                      \
     {                                                                                  \
         [MEMTYPE_UC] = FIELD_PREP(EPT_TYPE, MEMTYPE_UC),                               \
-        [MEMTYPE_WC] = FIELD_PREP(EPT_TYPE, MEMTYPE_WC), [2] = NO_TYPE, [3] = NO_TYPE, \
+        [MEMTYPE_WC] = FIELD_PREP(EPT_TYPE, MEMTYPE_WC), [2] = PT_NONE, [3] = PT_NONE, \
         [MEMTYPE_WT] = FIELD_PREP(EPT_TYPE, MEMTYPE_WT),                               \
         [MEMTYPE_WP] = FIELD_PREP(EPT_TYPE, MEMTYPE_WP),                               \
-        [MEMTYPE_WB] = FIELD_PREP(EPT_TYPE, MEMTYPE_WB), [MEMTYPE_UC_MINUS] = NO_TYPE  \
+        [MEMTYPE_WB] = FIELD_PREP(EPT_TYPE, MEMTYPE_WB), [MEMTYPE_UC_MINUS] = PT_NONE  \
     }
 
 /* A right that is added needs no flush: a violation drops the stale entry, and its handler walks again. */
@@ -29,6 +27,7 @@ const struct pt_format pt_format_ept = {
     .present_any = EPT_R | EPT_W | EPT_X,
     .write = EPT_W,
     .exec = EPT_X,
+    .rights = PT_RIGHTS(0, EPT_R, EPT_W, EPT_X, 0),
     .table = EPT_R | EPT_W | EPT_X,
     .large = EPT_LARGE,
     .ignore_pat = EPT_IPAT,
@@ -54,7 +53,7 @@ const struct pt_format pt_format_ept = {
 /* Indices into HV_PAT; `pat` is the leaf's PAT bit. */
 #define S1_TYPES(pat)                                                                            \
     {                                                                                            \
-        [MEMTYPE_UC] = S1_PCD | S1_PWT, [MEMTYPE_WC] = S1_PWT, [2] = NO_TYPE, [3] = NO_TYPE,     \
+        [MEMTYPE_UC] = S1_PCD | S1_PWT, [MEMTYPE_WC] = S1_PWT, [2] = PT_NONE, [3] = PT_NONE,     \
         [MEMTYPE_WT] = (pat) | S1_PCD | S1_PWT, [MEMTYPE_WP] = (pat) | S1_PWT, [MEMTYPE_WB] = 0, \
         [MEMTYPE_UC_MINUS] = S1_PCD                                                              \
     }
@@ -66,6 +65,7 @@ const struct pt_format pt_format_stage1 = {
     .present_any = S1_P,
     .write = S1_RW,
     .no_exec = S1_XD,
+    .rights = PT_RIGHTS(0, S1_P, S1_RW, 0, S1_XD),
     .table = S1_P | S1_RW,
     .large = S1_PS,
     .ad_mask = S1_A | S1_D,
@@ -75,38 +75,12 @@ const struct pt_format pt_format_stage1 = {
     .type_large = S1_TYPES(S1_PAT_LARGE),
 };
 
-static uint64_t encode_rights(const struct pt_format *fmt, unsigned rights)
-{
-    uint64_t bits = fmt->always_leaf;
-
-    if (rights & PT_R)
-        bits |= fmt->read;
-    if (rights & PT_W)
-        bits |= fmt->write;
-    bits |= (rights & PT_X) ? fmt->exec : fmt->no_exec;
-    return bits;
-}
-
 uint64_t pt_encode(const struct pt_format *fmt, hpa_t frame, const struct pt_attr *attr,
                    unsigned level)
 {
-    const uint64_t *types = level == 1 ? fmt->type_4k : fmt->type_large;
-    uint64_t entry = encode_rights(fmt, attr->rights);
-    uint64_t span_mask;
-
     ASSERT(level >= 1 && level < PT_LEVELS);
-    span_mask = (PAGE_BYTES << (9 * (level - 1))) - 1;
-    ASSERT((frame.v & (span_mask | ~PT_ADDR_MASK)) == 0);
-    ASSERT((attr->rights & PT_R) || attr->rights == PT_X); /* never write without read */
-    ASSERT(pt_is_present(fmt, entry));
-    ASSERT(attr->memtype < ARRAY_COUNT(fmt->type_4k) && types[attr->memtype] != NO_TYPE);
-    ASSERT(!attr->ignore_pat || fmt->ignore_pat != 0);
-    entry |= types[attr->memtype] | frame.v;
-    if (attr->ignore_pat)
-        entry |= fmt->ignore_pat;
-    if (level > 1)
-        entry |= fmt->large;
-    return entry;
+    ASSERT((frame.v & (((PAGE_BYTES << (9 * (level - 1))) - 1) | ~PT_ADDR_MASK)) == 0);
+    return frame.v | pt_leaf_bits(fmt, attr, level);
 }
 
 static unsigned decode_rights(const struct pt_format *fmt, uint64_t entry)

@@ -9,27 +9,7 @@
 #define ALL_TABLES \
     ((uint32_t)BITS(PT_BLOCK_FRAMES - 1, 1)) /* bit n: frame n; frame 0 is the header */
 
-/* Frame 0 of a block. On a list while it has a free table. */
-struct pt_block {
-    struct pt_block *next;
-    struct pt_block *prev;
-    uint32_t free_bits;
-    uint32_t raw_bits; /* free and never used since the block came: not zeroed yet */
-    uint16_t live[PT_BLOCK_FRAMES];
-    uint64_t link[PT_BLOCK_FRAMES];
-};
-
 _Static_assert(sizeof(struct pt_block) <= PAGE_BYTES, "the header fits frame 0");
-
-static struct pt_block *block_of(hpa_t table)
-{
-    return direct(HPA(ALIGN_DOWN(table.v, PT_BLOCK_BYTES)));
-}
-
-static unsigned index_of(hpa_t table)
-{
-    return (unsigned)(table.v >> PAGE_SHIFT) % PT_BLOCK_FRAMES;
-}
 
 static hpa_t table_of(const struct pt_block *block, unsigned index)
 {
@@ -151,8 +131,8 @@ hpa_t pt_pool_take(struct pt_pool *pool)
 
 void pt_pool_give(struct pt_pool *pool, hpa_t table)
 {
-    struct pt_block *block = block_of(table);
-    unsigned index = index_of(table);
+    struct pt_block *block = pt_pool_block(table);
+    unsigned index = pt_pool_index(table);
 
     ASSERT(index != 0 && !(block->free_bits & (1u << index)) && block->live[index] == 0);
     if (block->free_bits == 0)
@@ -166,14 +146,4 @@ void pt_pool_give(struct pt_pool *pool, hpa_t table)
         list_push(&pool->unused, block);
         pool->unused_blocks++;
     }
-}
-
-uint16_t *pt_pool_live(hpa_t table)
-{
-    return &block_of(table)->live[index_of(table)];
-}
-
-uint64_t *pt_pool_link(hpa_t table)
-{
-    return &block_of(table)->link[index_of(table)];
 }

@@ -12,13 +12,22 @@
 #ifndef EPT_POOL_H
 #define EPT_POOL_H
 
+#include "hv/base/direct.h"
 #include "hv/base/status.h"
 #include "hv/base/types.h"
 
 #define PT_BLOCK_FRAMES 16u
 #define PT_BLOCK_BYTES  (PT_BLOCK_FRAMES * PAGE_BYTES)
 
-struct pt_block; /* in pool.c */
+/* Frame 0 of a block. pool.c's, but for pt_pool_live and pt_pool_link. On a list while it has a free table. */
+struct pt_block {
+    struct pt_block *next;
+    struct pt_block *prev;
+    uint32_t free_bits; /* bit n: frame n */
+    uint32_t raw_bits;  /* free and never used since the block came: not zeroed yet */
+    uint16_t live[PT_BLOCK_FRAMES];
+    uint64_t link[PT_BLOCK_FRAMES];
+};
 
 struct pt_pool {
     struct pt_block *partial; /* blocks with free and used tables, doubly linked */
@@ -51,10 +60,26 @@ hpa_t pt_pool_take(struct pt_pool *pool);
 /* Give back a table that is all zero and that no walker can reach any more. */
 void pt_pool_give(struct pt_pool *pool, hpa_t table);
 
+static inline struct pt_block *pt_pool_block(hpa_t table)
+{
+    return (struct pt_block *)direct(HPA(ALIGN_DOWN(table.v, PT_BLOCK_BYTES)));
+}
+
+static inline unsigned pt_pool_index(hpa_t table)
+{
+    return (unsigned)(table.v / PAGE_BYTES) % PT_BLOCK_FRAMES;
+}
+
 /* The number of present entries in a table; ept.c keeps it. Any address inside the table will do. */
-uint16_t *pt_pool_live(hpa_t table);
+static inline uint16_t *pt_pool_live(hpa_t table)
+{
+    return &pt_pool_block(table)->live[pt_pool_index(table)];
+}
 
 /* Link word of a table that is out of the tree and waits for the flush (see struct pt_flush). */
-uint64_t *pt_pool_link(hpa_t table);
+static inline uint64_t *pt_pool_link(hpa_t table)
+{
+    return &pt_pool_block(table)->link[pt_pool_index(table)];
+}
 
 #endif

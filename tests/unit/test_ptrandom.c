@@ -2,6 +2,7 @@
 #include "tests/fake/host.h"
 
 #include "ept/ept.h"
+#include "hv/base/direct.h"
 #include "tests/fake/blocks.h"
 #include "tests/fake/ptwatch.h"
 
@@ -191,9 +192,62 @@ static void random_ops_match_the_model(void **state)
         run_plan(&plans[i]);
 }
 
+static void expect_leaf(const struct pt_root *root, uint64_t addr, unsigned level, uint64_t entry)
+{
+    struct pt_leaf leaf;
+
+    assert_true(pt_lookup(root, addr, &leaf));
+    assert_int_equal(leaf.level, level);
+    assert_int_equal(leaf.entry, entry);
+}
+
+/* Nested paging as data only: what a later format needs. */
+static void nested_paging_is_data(void **state)
+{
+    static const struct pt_format npt = {
+        .name = "NPT",
+        .read = 1,
+        .present_any = 1,
+        .write = 2,
+        .no_exec = BIT(63),
+        .rights = PT_RIGHTS(4, 1, 2, 0, BIT(63)),
+        .table = 7,
+        .large = 0x80,
+        .ad_mask = 0x60,
+        .type_mask_4k = 0x98,
+        .type_mask_large = 0x1018,
+        .type_4k = {0x18, 0x08, ~0ull, ~0ull, 0x98, 0x88, 0x00, 0x10},
+        .type_large = {0x18, 0x08, ~0ull, ~0ull, 0x1018, 0x1008, 0x00, 0x10},
+    };
+    static const struct pt_attr rwx = {PT_R | PT_W | PT_X, MEMTYPE_WB, false, 3};
+    static const struct pt_attr rw_wt = {PT_R | PT_W, MEMTYPE_WT, false, 3};
+
+    struct pt_pool pool = {0};
+    struct pt_root root;
+    struct pt_flush flush = {0};
+
+    (void)state;
+    assert_int_equal(pt_root_create(&root, &npt, &pool, 3), HV_OK);
+    assert_int_equal(pt_pool_reserve(&pool, 16), HV_OK);
+    pt_map(&root, GIB(4), HPA(GIB(6)), LARGE_PAGES, &rw_wt, &flush);
+    expect_leaf(&root, GIB(4), 2, BIT(63) | GIB(6) | 0x109f);
+    pt_map(&root, GIB(4) + KIB(4), HPA(GIB(7)), 1, &rwx, &flush);
+    expect_leaf(&root, GIB(4), 1, BIT(63) | GIB(6) | 0x9f);
+    expect_leaf(&root, GIB(4) + KIB(4), 1, GIB(7) | 7);
+    assert_int_equal(*(uint64_t *)direct(root.root) & 0xfff, 7);
+    pt_unmap(&root, GIB(4), LARGE_PAGES, &flush);
+    assert_true(pt_hash(&root) == 0xcbf29ce484222325ull); /* of nothing */
+    pt_pool_unreserve(&pool, pool.reserved);
+    pt_flush_done(&root, &flush);
+    pt_root_destroy(&root);
+    pt_pool_drain(&pool);
+    assert_int_equal(fake_blocks_live(), 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_ops_match_the_model)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_ops_match_the_model),
+                                       cmocka_unit_test(nested_paging_is_data)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
