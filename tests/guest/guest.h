@@ -15,9 +15,9 @@
 #include "drivers/virtual/lab_regs.h"
 #include "hv/base/status.h"
 
-#define PAGE        4096ull
-#define LARGE       (512ull * PAGE)
-#define HUGE        (512ull * LARGE)
+#define PAGE        ((uint64_t)4096) /* of uint64_t's own type: %lx takes it */
+#define LARGE       (512 * PAGE)
+#define HUGE        (512 * LARGE)
 #define COUNT_OF(a) ((unsigned)(sizeof(a) / sizeof((a)[0])))
 #define NOBODY      ((unsigned)-1)
 
@@ -142,15 +142,15 @@ uint64_t *entry_of(uint64_t gva, unsigned level);
 unsigned pat_index_of(unsigned type); /* an index of GUEST_PAT that gives `type` */
 bool have_huge_pages(void);
 
-#define GVA_BAR2    0x40000000ull /* BAR2 by 4 KiB pages, and what follows it */
-#define GVA_TMP     0x60000000ull /* for one check at a time */
-#define GVA_REGS    0x70000000ull /* BAR0, uncached */
-#define GVA_BAR2_2M 0x80000000ull /* BAR2 by 2 MiB pages */
-#define GVA_1G      0xc0000000ull /* the GiB that holds BAR2, by one 1 GiB page */
-#define GVA_BAR4    0x8000000000ull
-#define GVA_CODE_1G 0xffff800000000000ull /* RAM again by 1 GiB page */
-#define GVA_CODE_4K 0xffff800100000000ull /* the image again by 4 KiB pages */
-#define GVA_CODE_X  0xffff800140000000ull /* two pages whose frames are not neighbours */
+#define GVA_BAR2    UINT64_C(0x40000000) /* BAR2 by 4 KiB pages, and what follows it */
+#define GVA_TMP     UINT64_C(0x60000000) /* for one check at a time */
+#define GVA_REGS    UINT64_C(0x70000000) /* BAR0, uncached */
+#define GVA_BAR2_2M UINT64_C(0x80000000) /* BAR2 by 2 MiB pages */
+#define GVA_1G      UINT64_C(0xc0000000) /* the GiB that holds BAR2, by one 1 GiB page */
+#define GVA_BAR4    UINT64_C(0x8000000000)
+#define GVA_CODE_1G UINT64_C(0xffff800000000000) /* RAM again by 1 GiB page */
+#define GVA_CODE_4K UINT64_C(0xffff800100000000) /* the image again by 4 KiB pages */
+#define GVA_CODE_X  UINT64_C(0xffff800140000000) /* two pages whose frames are not neighbours */
 
 /* ---- pci.c ---- */
 uint32_t pci_read(unsigned slot, unsigned function, unsigned offset, unsigned bytes);

@@ -1,8 +1,9 @@
 # The guest test kernel: build/guest.elf. Included by the Makefile; stands alone too:
 #   make -f tests/guest/guest.mk build/guest.elf
-GUEST_C_SRCS := $(addprefix tests/guest/, cpu.c lab.c main.c paging.c pci.c serial.c stub_weak.c \
-	t_pci.c tap.c traps.c)
-GUEST_ASM_SRCS := $(addprefix tests/guest/, start.asm stubs.asm)
+GUEST_C_SRCS := $(addprefix tests/guest/, bench.c cpu.c lab.c main.c oracle.c paging.c pci.c \
+	serial.c t_bars.c t_cpu.c t_cross.c t_dynamic.c t_fatal.c t_forms.c t_overlap.c t_pci.c \
+	t_ranges.c t_regs.c t_section.c t_status.c t_stress.c t_trap.c t_types.c tap.c traps.c)
+GUEST_ASM_SRCS := $(addprefix tests/guest/, forms.asm start.asm stubs.asm)
 GUEST_SRCS := $(GUEST_C_SRCS) $(GUEST_ASM_SRCS)
 GUEST_OBJS := $(GUEST_C_SRCS:tests/%.c=build/%.o) $(GUEST_ASM_SRCS:tests/%.asm=build/%.asm.o)
 
@@ -27,6 +28,6 @@ build/guest/%.o: tests/guest/%.c tests/guest/guest.mk
 
 build/guest/%.asm.o: tests/guest/%.asm tests/guest/guest.mk
 	@mkdir -p $(@D)
-	$(GUEST_NASM) -f elf64 -g -o $@ $<
+	$(GUEST_NASM) -f elf64 -g -Werror -w-prefix-seg -o $@ $<
 
 -include $(GUEST_OBJS:.o=.d)

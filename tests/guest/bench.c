@@ -1,0 +1,112 @@
+/* Measurements in ticks of RDTSC: an empty pair is subtracted, the 16th repetition counts. */
+#include "tests/guest/guest.h"
+
+#define REPEAT       16u
+#define DIRECT_READS 1000u
+
+#define NAMES        9u
+static uint64_t measured[NAMES];
+
+#define TIMED(ticks, statement)                      \
+    do {                                             \
+        for (unsigned r_ = 0; r_ < REPEAT; r_++) {   \
+            uint64_t a_ = rdtsc(), b_ = rdtsc(), c_; \
+            statement;                               \
+            c_ = rdtsc();                            \
+            (ticks) = (c_ - b_) - (b_ - a_);         \
+        }                                            \
+    } while (0)
+
+static uint64_t cpuid_exit(void)
+{
+    uint64_t ticks = 0;
+    uint32_t a = 1, b = 0, c = 0, d = 0;
+
+    TIMED(ticks, __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d)::"memory"));
+    return ticks;
+}
+
+static uint64_t mmio_read_4(void)
+{
+    uint64_t ticks = 0;
+    uint32_t v;
+
+    TIMED(ticks, __asm__ volatile("movl (%1), %0"
+                                  : "=r"(v)
+                                  : "r"(GVA_REGS + LAB_SCRATCH)
+                                  : "memory"));
+    return ticks;
+}
+
+static uint64_t mmio_write_4(void)
+{
+    uint64_t ticks = 0;
+
+    TIMED(ticks, __asm__ volatile("movl %0, (%1)" ::"r"(7), "r"(GVA_REGS + LAB_SCRATCH)
+                                  : "memory"));
+    return ticks;
+}
+
+static uint64_t direct_read(void)
+{
+    uint64_t ticks = 0, at = GVA_BAR2 + LAB_LARGER_PAGE * PAGE;
+    uint32_t v;
+
+    TIMED(ticks, __asm__ volatile("movl (%1), %0" : "=r"(v) : "r"(at) : "memory"));
+    return ticks;
+}
+
+static uint64_t exits_now(void)
+{
+    expect_status("statistics", LAB0(LAB_CMD_VM_STATS), HV_OK);
+    return lab_result(0);
+}
+
+/* Exits of 1000 direct reads, those of the query itself taken away. */
+static uint64_t direct_read_exits(void)
+{
+    uint64_t a = exits_now(), b = exits_now(), c;
+
+    for (unsigned k = 0; k < DIRECT_READS; k++)
+        (void)load(GVA_BAR2 + LAB_LARGER_PAGE * PAGE + 8 * k, 8);
+    c = exits_now();
+    return (c - b) - (b - a);
+}
+
+static uint64_t through_lab(unsigned which)
+{
+    if (which >= LAB_BENCH_MAP_1_GIB_2M && lab.bytes[4] < HUGE) {
+        skip("BAR4 is smaller than 1 GiB");
+        return 0;
+    }
+    expect_status("bench", LAB(LAB_CMD_BENCH, which, REPEAT), HV_OK);
+    return lab_result(0);
+}
+
+static const char *const names[NAMES] = {
+    "cpuid_exit",   "mmio_read_4",         "mmio_write_4",
+    "direct_read",  "direct_read_exits",   "map_1_page",
+    "unmap_1_page", "map_1_gib_2m_leaves", "unmap_1_gib_2m_leaves",
+};
+
+static uint64_t (*const in_guest[])(void) = {cpuid_exit, mmio_read_4, mmio_write_4, direct_read,
+                                             direct_read_exits};
+
+static void run(unsigned i)
+{
+    measured[i] = i < COUNT_OF(in_guest)
+                      ? in_guest[i]()
+                      : through_lab(i - COUNT_OF(in_guest) + LAB_BENCH_MAP_1_PAGE);
+    if (i == 4)
+        expect_eq("exits", measured[i], 0);
+    say("# bench %s %lu\n", names[i], measured[i]);
+}
+
+static void name_bench(char *out, unsigned i)
+{
+    /* asked for once more after the run */
+    format_text(out, NAME_ROOM, "%s %lu", names[i], measured[i]);
+}
+
+static const struct check list[] = {{"bench", NULL, name_bench, NAMES, true, run}};
+const struct check_list checks_bench = {list, COUNT_OF(list)};
