@@ -28,6 +28,7 @@ static struct {
     unsigned count;
     bool duty;
     uint64_t stores;
+    uint64_t stores_before; /* of the root, at watch_start */
     unsigned hardware;
 } w;
 
@@ -293,6 +294,7 @@ void watch_start(const struct pt_root *root, uint64_t base, uint64_t unit_bytes,
     watch_stop();
     assert_true(units <= WATCH_UNITS);
     w.root = root;
+    w.stores_before = root->stores;
     w.ept = root->fmt->ignore_pat != 0;
     w.base = base;
     w.unit = unit_bytes;
@@ -348,6 +350,7 @@ void watch_done(const struct pt_flush *flush)
     check_range(w.base, w.base + w.units * w.unit, true);
     memcpy(w.old, w.new, sizeof(w.old));
     assert_int_equal(flush->needed, w.duty);
+    assert_int_equal(w.root->stores - w.stores_before, w.stores);
     for (unsigned i = 0; i < w.count; i++) {
         if (memcmp(direct(w.list[i]->table), w.list[i]->shadow, PAGE_BYTES) != 0)
             fail_msg("a %s table was changed behind pt_store", w.list[i]->dead ? "dead" : "live");
