@@ -32,6 +32,7 @@ static struct module {
 static struct span forbidden[SECTION_MAX_FORBIDDEN];
 static unsigned forbidden_count;
 static uint64_t physical_limit = ARCHITECTURAL_LIMIT;
+static uint64_t ram_pages; /* of anonymous backings now; atomic */
 
 static struct slab extent_slab = SLAB_INIT("extents", struct backing_extent);
 
@@ -341,16 +342,25 @@ hv_status_t backing_create(struct backing *backing, const struct hv_section_back
     }
     if (status != HV_OK)
         drop_extents(backing);
+    else if (backing->origin == BACKING_ANONYMOUS)
+        __atomic_add_fetch(&ram_pages, backing->pages, __ATOMIC_RELAXED);
     return status;
 }
 
 void backing_destroy(struct backing *backing)
 {
-    if (backing->origin == BACKING_ANONYMOUS)
+    if (backing->origin == BACKING_ANONYMOUS) {
+        __atomic_sub_fetch(&ram_pages, backing->pages, __ATOMIC_RELAXED);
         restore_before(backing, NULL);
-    else if (backing->origin == BACKING_MODULE)
+    } else if (backing->origin == BACKING_MODULE) {
         leave_module(&modules[backing->module]);
+    }
     drop_extents(backing);
+}
+
+uint64_t section_ram_pages(void)
+{
+    return __atomic_load_n(&ram_pages, __ATOMIC_RELAXED);
 }
 
 hpa_t backing_frame(const struct backing *backing, uint64_t page, uint64_t *run_pages)

@@ -124,7 +124,7 @@ static bool find_run(struct frames_region *r, uint64_t pages, uint64_t align, ui
     if (r->free_pages < pages)
         return false;
     page = r->hint = next_free(r, r->hint);
-    for (;;) {
+    while (pages != 1 || align != 1) {
         uint64_t busy;
 
         page = ALIGN_UP(first + next_free(r, page), align) - first;

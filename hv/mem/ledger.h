@@ -14,6 +14,10 @@
  *
  * A mapping adds one to every segment between its edges.
  *
+ * Most mappings touch no other one. Such an island, or several mappings of exactly the same run, is in the
+ * tree with its first edge only; the last edge is parked at that one (twin) and goes into the tree when
+ * another mapping touches the island.
+ *
  * A RAM frame without a type in force may have cache lines of an earlier write-back mapping. Whoever makes
  * its first mapping with another type than WB drops them before first use (window_flush_lines); going
  * back to WB needs nothing, since the other types leave no dirty and no stale lines.
@@ -26,10 +30,11 @@
 #include "hv/base/tree.h"
 
 struct ledger_edge {
-    struct tree_node node; /* key: frame number of the edge */
-    uint32_t edges;        /* live mappings that start or end here */
-    uint32_t refs;         /* live mappings over the segment to the right */
-    uint8_t memtype;       /* of that segment; meaningless when refs is 0 */
+    struct tree_node node;    /* key: frame number of the edge */
+    struct ledger_edge *twin; /* an island's last edge, not in the tree; else NULL */
+    uint32_t edges;           /* live mappings that start or end here */
+    uint32_t refs;            /* live mappings over the segment to the right */
+    uint8_t memtype;          /* of that segment; meaningless when refs is 0 */
 };
 
 struct ledger {

@@ -180,6 +180,9 @@ void section_set_physical_limit(uint64_t limit);
 /* Live objects, for leak checks. */
 uint64_t section_live_count(void);
 
+/* Frames that anonymous sections hold now. */
+uint64_t section_ram_pages(void);
+
 /* Give back what is kept warm for later objects, so that free frames can be compared exactly. */
 void section_trim(void);
 

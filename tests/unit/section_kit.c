@@ -42,6 +42,7 @@ int section_kit_check(void **state)
 {
     (void)state;
     assert_int_equal(section_live_count(), 0);
+    assert_int_equal(section_ram_pages(), 0);
     assert_int_equal(fake_window.removed_pages, 0);
     assert_int_equal(fake_window.open, 0);
     assert_int_equal(hv_ledger.mappings, 0);

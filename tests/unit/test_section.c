@@ -246,6 +246,36 @@ static void extents_of_fragmented_memory(void **state)
     fragment(&all, &pages, true);
 }
 
+/* 1000 free frames in a row with no aligned 2 MiB among them. */
+static void memory_without_an_aligned_2_mib(void **state)
+{
+    static hpa_t taken[RAM_PAGES];
+    const hpa_t hole = HPA(RAM_BASE + MIB(2) + PAGE_BYTES);
+    const uint64_t hole_pages = 1000;
+    unsigned count = 0;
+    uint64_t run;
+    hv_handle_t h;
+    struct section *s;
+
+    (void)state;
+    close_handle(make(1, 0)); /* the pages of records are there now, and lie elsewhere */
+    while (frames_alloc(&hv_frames, 1, 1, &taken[count]) == HV_OK)
+        count++;
+    frames_free(&hv_frames, hole, hole_pages);
+    assert_int_equal(create(&h, MIB(2), HV_SEC_LARGE_PAGES), HV_E_COMMITMENT_LIMIT);
+    assert_int_equal(hv_frames.free_pages, hole_pages);
+    h = make(900 * PAGE_BYTES, 0);
+    s = ref(h);
+    assert_int_equal(section_frame(s, 0, &run).v, hole.v);
+    assert_int_equal(run, 900); /* two extents were taken; neighbours are one */
+    unref(s);
+    close_handle(h);
+    while (count-- != 0) {
+        if (taken[count].v - hole.v >= hole_pages * PAGE_BYTES)
+            frames_free(&hv_frames, taken[count], 1);
+    }
+}
+
 static void contiguous_is_one_run_at_2_mib(void **state)
 {
     hv_handle_t small = make(PAGE_BYTES, 0);
@@ -368,6 +398,7 @@ int main(void)
         TEST(anonymous_frames_are_zeroed_hidden_and_flushed),
         TEST(reused_frames_hold_nothing_old),
         TEST(extents_of_fragmented_memory),
+        TEST(memory_without_an_aligned_2_mib),
         TEST(contiguous_is_one_run_at_2_mib),
         TEST(default_types),
         TEST(physical_window_is_never_touched),

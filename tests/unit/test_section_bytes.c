@@ -259,6 +259,7 @@ static void random_lives(void **state)
             for (unsigned s = 0; s < SLOTS; s++)
                 hidden += slot[s].handle != 0 || slot[s].section != NULL ? slot[s].pages : 0;
             assert_int_equal(fake_window.removed_pages, hidden);
+            assert_int_equal(section_ram_pages(), hidden);
         }
     }
     for (unsigned s = 0; s < SLOTS; s++) {
