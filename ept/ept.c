@@ -128,7 +128,8 @@ void pt_flush_done(struct pt_root *root, struct pt_flush *flush)
         pt_pool_give(root->pool, table);
         table = next;
     }
-    *flush = (struct pt_flush){0};
+    flush->needed = false;
+    flush->dead = HPA(0);
     pt_pool_unreserve(root->pool, 0); /* lets go of blocks that are wholly free now */
 }
 
@@ -177,6 +178,12 @@ uint64_t pt_tables_needed_unmap(const struct pt_root *root, uint64_t addr, uint6
     return count_tables(addr, pages, root->max_level, root->max_level);
 }
 
+static hpa_t take(struct pt_root *root, struct pt_flush *flush)
+{
+    flush->taken++;
+    return pt_pool_take(root->pool);
+}
+
 /*
  * Put a full table in the place of a large leaf. The table is complete before the one store that makes it
  * reachable, so each page keeps its translation throughout.
@@ -186,7 +193,7 @@ static hpa_t split(struct pt_root *root, uint64_t *entry, uint64_t old, unsigned
 {
     struct pt_attr attr = pt_decode(root->fmt, old, level);
     uint64_t value = pt_encode(root->fmt, pt_frame(old, level), &attr, level - 1);
-    hpa_t child = pt_pool_take(root->pool);
+    hpa_t child = take(root, flush);
     uint64_t *to = direct(child);
 
     value |= old & root->fmt->ad_mask;
@@ -226,7 +233,7 @@ static hpa_t reach(const struct change *c, uint64_t addr, hpa_t frame, unsigned 
         uint64_t value = load(entry);
 
         if (value == 0) {
-            table = pt_pool_take(root->pool);
+            table = take(root, c->flush);
             put(root, entry, table.v | root->fmt->table, false);
             ++*live_of(entry);
         } else if (!pt_is_leaf(root->fmt, value, at)) {

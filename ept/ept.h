@@ -47,7 +47,8 @@ struct pt_root {
  */
 struct pt_flush {
     bool needed;
-    hpa_t dead; /* chain of tables (pt_pool_link) that wait for the flush; 0 ends it */
+    uint64_t taken; /* tables taken out of the pool's reservation; pt_flush_done() keeps it */
+    hpa_t dead;     /* chain of tables (pt_pool_link) that wait for the flush; 0 ends it */
 };
 
 /*

@@ -17,7 +17,7 @@ struct out {
 
 /* One conversion as written: %[-][0][width][.precision][length]type. */
 struct spec {
-    bool left, zero;
+    bool left, zero, alternate;
     int width;
     int precision;  /* -1: none given */
     unsigned bytes; /* of an integer argument */
@@ -78,9 +78,10 @@ static struct spec take_spec(const char **fmt, struct arguments *args)
 {
     struct spec spec = {.precision = -1};
 
-    for (; **fmt == '-' || **fmt == '0'; (*fmt)++) {
+    for (; **fmt == '-' || **fmt == '0' || **fmt == '#'; (*fmt)++) {
         spec.left |= **fmt == '-';
         spec.zero |= **fmt == '0';
+        spec.alternate |= **fmt == '#';
     }
     if (**fmt == '*') {
         (*fmt)++;
@@ -181,6 +182,7 @@ static int64_t take_signed(const struct spec *spec, struct arguments *args)
 static bool put_conversion(struct out *out, const struct spec *spec, struct arguments *args)
 {
     const char *text;
+    uint64_t value;
     int64_t n;
     char c;
 
@@ -195,7 +197,8 @@ static bool put_conversion(struct out *out, const struct spec *spec, struct argu
         return true;
     case 'x':
     case 'X':
-        put_integer(out, spec, take_unsigned(spec, args), 16, "");
+        value = take_unsigned(spec, args);
+        put_integer(out, spec, value, 16, spec->alternate && value != 0 ? "0x" : "");
         return true;
     case 'p':
         put_integer(out, spec, (uintptr_t)va_arg(args->list, void *), 16, "0x");

@@ -15,9 +15,9 @@
 #define LOG_LINE_BYTES 256
 
 /*
- * Formats like snprintf: %d %i %u %x %X %c %s %p %%, flags '-' and '0', width and precision (also
- * '*'), both at most 512; length hh h l ll z. No floating point. Returns the length it would have needed;
- * writes at most `bytes` with the NUL. A conversion that it does not know ends the formatting: the rest of
+ * Formats like snprintf: %d %i %u %x %X %c %s %p %%, flags '-', '0' and '#' (0x before a hexadecimal that is
+ * not 0), width and precision (also '*'), both at most 512; length hh h l ll z. No floating point. Returns
+ * the length it would have needed; writes at most `bytes` with the NUL. A conversion that it does not know ends the formatting: the rest of
  * fmt is copied as text.
  */
 int format(char *out, size_t bytes, const char *fmt, ...) PRINTF_LIKE(3, 4);

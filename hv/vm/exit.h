@@ -12,6 +12,7 @@
 
 /* X(name, text): the statistics table prints text. */
 #define HV_EXIT_LIST(X)                                                                            \
+    X(HV_EXIT_UNKNOWN, "unknown")                                                                  \
     X(HV_EXIT_CPUID, "cpuid")                                                                      \
     X(HV_EXIT_MEMORY, "second-level fault")                                                        \
     X(HV_EXIT_IO, "port i/o")                                                                      \
@@ -24,9 +25,9 @@
     X(HV_EXIT_NMI, "nmi")                                                                          \
     X(HV_EXIT_INTERRUPT, "host interrupt")                                                         \
     X(HV_EXIT_SHUTDOWN, "triple fault")                                                            \
+    X(HV_EXIT_CACHE, "cache flush")                                                                \
     X(HV_EXIT_UNDEFINED, "hidden instruction")                                                     \
-    X(HV_EXIT_FAILURE, "entry failure")                                                            \
-    X(HV_EXIT_UNKNOWN, "unknown")
+    X(HV_EXIT_FAILURE, "entry failure")
 
 #define HV_EXIT_ENUM(name, text) name,
 enum hv_exit_reason { HV_EXIT_LIST(HV_EXIT_ENUM) HV_EXIT_COUNT };
@@ -71,7 +72,7 @@ struct hv_exit {
     uint32_t raw_reason; /* the hardware's number, for reports */
     uint64_t raw_info;   /* exit qualification or EXITINFO1, for reports */
     uint64_t rip;
-    uint8_t length; /* of the instruction; 0 when the hardware does not promise it */
+    uint8_t length; /* of the instruction; on memory faults the core sets it before HV_ADVANCE */
     union {
         struct hv_exit_memory memory;
         struct hv_exit_io io;

@@ -13,7 +13,7 @@
 #include "hv/mmio/region.h"
 #include "hv/vm/exit.h"
 
-#define VM_MAX_RAM   4u
+#define VM_MAX_RAM   16u
 #define VM_MAX_PORTS 16u
 
 /* General registers in encoding order. */
@@ -71,13 +71,14 @@ struct vm {
     struct pt_root tables;
     uint64_t generation; /* of the translations; a CPU that entered with an older one flushes first */
     unsigned ram_count;
-    struct vm_ram ram[VM_MAX_RAM]; /* sorted by gpa */
+    struct vm_ram ram[VM_MAX_RAM];
     struct mmio_map regions;
     unsigned port_count;
     struct vm_port port[VM_MAX_PORTS];
     struct vp *vp; /* one VP in this version */
     enum vm_stop_cause stop;
-    uint32_t exit_code; /* what the guest gave to debug-exit */
+    struct hv_exit stop_exit; /* the exit that ended it */
+    uint32_t exit_code;       /* what the guest gave to debug-exit */
     struct vm_stats stats;
     struct log_limit unclaimed_log;
     struct log_limit unsupported_log;
@@ -98,8 +99,9 @@ hv_status_t vm_port_register(struct vm *vm, const struct vm_port *port) MUST_CHE
  */
 void vm_flush(struct vm *vm, struct pt_flush *flush);
 
-/* End the VM: the first cause stays. */
-void vm_stop(struct vm *vm, enum vm_stop_cause cause);
+/* End the VM: the first cause and the exit that brought it (NULL: none in particular) stay. */
+void vm_stop(struct vm *vm, const struct hv_exit *exit, enum vm_stop_cause cause);
+const char *vm_stop_text(enum vm_stop_cause cause);
 
 /* How the type of an access comes about: everything that took part, and the result. */
 struct hv_memtype_report {

@@ -1,0 +1,231 @@
+/*
+ * The composition root: wires drivers to the core, builds the VM, runs it, tells how it ended.
+ */
+#include "boot/boot.h"
+#include "boot/memory.h"
+#include "drivers/host/uart.h"
+#include "drivers/virtual/lab.h"
+#include "hv/base/assert.h"
+#include "hv/base/direct.h"
+#include "hv/base/string.h"
+#include "hv/console/report.h"
+#include "hv/mem/frames.h"
+#include "hv/mem/section.h"
+#include "hv/pci/bus.h"
+#include "hv/pci/inspect.h"
+#include "hv/vm/backend.h"
+#include "hv/vm/create.h"
+#include "hv/vm/host_irq.h"
+#include "hv/vm/loader.h"
+#include "hv/vm/platform.h"
+#include "hv/vmx/vmx.h"
+#include "hv/x86/cpu.h"
+
+#define VERSION "0.1"
+
+/* Ports on which emulators listen; written only after one of them answered at EMULATOR_PROBE_PORT. */
+#define EMULATOR_PROBE_PORT   0xe9u /* reads back its own number in Bochs, and in QEMU with a debug console there */
+#define BOCHS_SHUTDOWN_PORT   0x8900u
+#define QEMU_DEBUG_EXIT_PORT  0x501u
+
+extern const uint8_t build_id_start[] __attribute__((visibility("hidden")));
+extern const uint8_t build_id_end[] __attribute__((visibility("hidden")));
+
+uint8_t boot_stacks[STACK_COUNT * STACK_GAP_BYTES] ALIGNED(4096);
+
+static struct cpu boot_cpu = {.stacks = boot_stacks};
+static struct vm vm;
+static struct vp vp;
+static struct hv_device_host *host;
+static bool log_quiet;
+static bool log_off;
+
+/* The backends, in the order in which they are tried. */
+static const struct backend *const backends[] = {&vmx_backend};
+const struct backend *hv_backend;
+
+void log_sink(const char *text, size_t bytes)
+{
+    if (!log_off)
+        uart_write(text, bytes);
+}
+
+uint64_t bench_clock(void)
+{
+    return rdtsc();
+}
+
+/* Fast strings are in memcpy; entries are stored whole. A live one is exchanged: hardware may set A/D bits. */
+uint64_t pt_store(uint64_t *entry, uint64_t value, bool live)
+{
+    uint64_t old = 0;
+
+    if (live)
+        old = __atomic_exchange_n(entry, value, __ATOMIC_SEQ_CST);
+    else
+        __atomic_store_n(entry, value, __ATOMIC_RELEASE);
+    return old;
+}
+
+void machine_stop(bool failed)
+{
+    static const char shutdown[] = "Shutdown";
+
+    uart_drain();
+    if (in8(EMULATOR_PROBE_PORT) == EMULATOR_PROBE_PORT) {
+        out32(QEMU_DEBUG_EXIT_PORT, failed ? 1 : 0);
+        for (const char *c = shutdown; *c; c++)
+            out8(BOCHS_SHUTDOWN_PORT, (uint8_t)*c);
+    }
+    halt_forever();
+}
+
+/* A sentence that says what to do, then the end. */
+NORETURN static void give_up(const char *room, const char *sentence)
+{
+    log_off = false;
+    log_line(room, "%s", sentence);
+    machine_stop(true);
+}
+
+static void need(hv_status_t status, const char *room, const char *sentence)
+{
+    if (status == HV_OK)
+        return;
+    log_line(room, "%s", hv_status_name(status));
+    give_up(room, sentence);
+}
+
+void boot_banner(const struct boot_info *boot)
+{
+    const unsigned note_header = 16; /* of the build-id note: sizes, type, "GNU" */
+    const unsigned id_bytes = 20;
+    char id[2 * 20 + 1];
+
+    for (unsigned i = 0; i < id_bytes; i++)
+        format(id + 2 * i, 3, "%02x", build_id_start[note_header + i]);
+    log_line("boot", "Barvisor %s, build %s", VERSION, id);
+    log_line("boot", "image at %#llx, %llu bytes", (unsigned long long)boot->image_base,
+             (unsigned long long)boot->image_bytes);
+}
+
+static void choose_backend(void)
+{
+    const char *missing;
+
+    for (unsigned i = 0; i < ARRAY_COUNT(backends) && !hv_backend; i++)
+        if (backends[i]->present())
+            hv_backend = backends[i];
+    if (!hv_backend)
+        give_up("vmx", "this CPU has no VMX (CPUID.1:ECX bit 5 is 0): use an Intel CPU with VT-x, or an emulator "
+                       "that has it");
+    missing = hv_backend->probe();
+    if (missing)
+        give_up(hv_backend->name, missing);
+    hv_backend->print_caps();
+    need(hv_backend->cpu_enable(), "boot", "no memory for the CPU's virtualisation state");
+}
+
+static void create_lab(const struct config_device *config)
+{
+    struct hv_device *device;
+
+    need(lab_create(host, config->option_count, config->option, &device), "lab",
+         "the lab device cannot be made: check its options in \\barvisor.cfg and the machine's memory");
+}
+
+static void create_devices(const struct config *config)
+{
+    need(hv_device_host_create(&vm, 0, &host), "pci", "the virtual PCI bus cannot be made");
+    for (unsigned i = 0; i < config->device_count; i++) {
+        if (strcmp(config->device[i].name, "lab") != 0)
+            give_up("boot", "\\barvisor.cfg names a device that does not exist: the devices are: lab");
+        create_lab(&config->device[i]);
+    }
+    need(hv_device_host_start(host), "pci", "a device refused to start");
+}
+
+static void load_guest(const struct boot_info *boot)
+{
+    struct loader_ram ram[VM_MAX_RAM];
+    struct loader_entry entry;
+    struct loader_image image = {.elf = direct(HPA((uint64_t)(uintptr_t)boot->guest.bytes)),
+                                 .elf_bytes = boot->guest.size_bytes,
+                                 .cmdline = boot->config.cmdline,
+                                 .module = boot->module.bytes
+                                               ? direct(HPA((uint64_t)(uintptr_t)boot->module.bytes))
+                                               : NULL,
+                                 .module_bytes = boot->module.size_bytes,
+                                 .ram = ram,
+                                 .ram_count = vm.ram_count};
+    const char *refused;
+
+    for (unsigned i = 0; i < vm.ram_count; i++)
+        ram[i] = (struct loader_ram){vm.ram[i].gpa.v, vm.ram[i].pages << PAGE_SHIFT, direct(vm.ram[i].hpa)};
+    refused = loader_load_pvh(&image, &entry);
+    if (refused) {
+        log_line("boot", "%s is refused: %s", boot->config.guest, refused);
+        give_up("boot", "put an ELF kernel with a PVH entry note on the boot volume");
+    }
+    log_line("vm", "guest %s, %llu bytes, entry %#x, start info %#x, command line \"%s\"", boot->config.guest,
+             (unsigned long long)boot->guest.size_bytes, entry.entry, entry.start_info, boot->config.cmdline);
+    need(hv_backend->vp_create(&vp, entry.entry, entry.start_info), "vm", "no memory for a virtual CPU");
+}
+
+/* Memory besides guest RAM and sections: used frames, the image, what the firmware phase kept. */
+static uint64_t hypervisor_bytes(const struct boot_info *boot)
+{
+    uint64_t pages = hv_frames.total_pages - hv_frames.free_pages - section_ram_pages();
+
+    for (unsigned i = 0; i < vm.ram_count; i++)
+        pages -= vm.ram[i].pages;
+    for (unsigned i = 0; i < boot->run_count; i++)
+        if (boot->run[i].use == MEMMAP_KEPT)
+            pages += boot->run[i].pages;
+    return pages * PAGE_BYTES;
+}
+
+static void finish(const struct boot_info *boot, uint64_t entry_ticks, uint64_t hv_bytes)
+{
+    platform_flush(&vm);
+    report_stop(&vm);
+    report_stats(&vm);
+    pci_print_stats(host);
+    log_line("bench", "hypervisor_bytes %llu", (unsigned long long)hv_bytes);
+    log_line("bench", "boot_instructions %llu", (unsigned long long)(entry_ticks - boot->start_ticks));
+    hv_device_host_destroy(host);
+    log_line("vm", "stopped: %s (code %u)", vm_stop_text(vm.stop), vm.exit_code);
+    machine_stop(vm.stop != VM_STOP_GUEST_EXIT || vm.exit_code != 0);
+}
+
+void hv_main(struct boot_info *boot)
+{
+    uint64_t entry_ticks, hv_bytes;
+
+    cpu_tables_load(&boot_cpu);
+    log_off = !boot->config.serial;
+    log_quiet = boot->config.quiet;
+    need(memory_take(boot), "mem", "not enough memory for the hypervisor: give the machine more");
+    need(memory_take_rest(boot), "mem", "the memory map has too many pieces");
+    host_interrupts_quiesce();
+    memory_print(boot);
+    log_line("boot", "%u CPU%s, one is used; ACPI %s; screen %ux%u", boot->cpu_count,
+             boot->cpu_count == 1 ? "" : "s", boot->acpi_rsdp ? "present" : "absent", boot->screen.width,
+             boot->screen.height);
+    choose_backend();
+    section_set_physical_limit(1ull << hv_caps.physical_bits);
+    if (boot->module.bytes)
+        section_add_module(0, HPA((uint64_t)(uintptr_t)boot->module.bytes), boot->module.size_bytes);
+    need(vm_create(&vm, &vp, hv_backend->tables, boot->config.ram_bytes, boot->config.split_bytes), "vm",
+         "not enough memory for the guest: lower `ram` in \\barvisor.cfg or give the machine more");
+    create_devices(&boot->config);
+    load_guest(boot);
+    report_layout(&vm);
+    pci_print_bars(host);
+    hv_bytes = hypervisor_bytes(boot);
+    log_line("vm", "starting VM %u", vm.id);
+    entry_ticks = rdtsc();
+    hv_backend->vp_run(&vp);
+    finish(boot, entry_ticks, hv_bytes);
+    halt_forever();
+}

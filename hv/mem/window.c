@@ -1,0 +1,89 @@
+#include "hv/mem/window.h"
+
+#include "hv/base/string.h"
+#include "hv/mem/space.h"
+#include "hv/x86/cpu.h"
+#include "hv/x86/desc.h"
+
+#define WINDOWS_PER_CPU 2u
+#define LINE_BYTES      64u /* the smallest CLFLUSH line of any CPU with EPT or NPT */
+
+static hva_t slot(unsigned i)
+{
+    return HVA(SPACE_WINDOW_BASE + (this_cpu()->index * WINDOWS_PER_CPU + i) * PAGE_BYTES);
+}
+
+void *window_open(hpa_t frame, enum memtype memtype)
+{
+    unsigned i = this_cpu()->windows_open++;
+
+    ASSERT(i < WINDOWS_PER_CPU);
+    space_window_set(slot(i), frame, memtype);
+    return (void *)(uintptr_t)slot(i).v;
+}
+
+void window_close(void *window)
+{
+    unsigned i = --this_cpu()->windows_open;
+
+    ASSERT((uint64_t)(uintptr_t)window == slot(i).v);
+    space_window_clear(slot(i));
+}
+
+/* One access when the bytes are a naturally aligned piece. */
+static void copy(void *to, const void *from, unsigned bytes)
+{
+    switch (bytes) {
+    case 1:
+        *(volatile uint8_t *)to = *(const volatile uint8_t *)from;
+        break;
+    case 2:
+        *(volatile uint16_t *)to = *(const volatile uint16_t *)from;
+        break;
+    case 4:
+        *(volatile uint32_t *)to = *(const volatile uint32_t *)from;
+        break;
+    case 8:
+        *(volatile uint64_t *)to = *(const volatile uint64_t *)from;
+        break;
+    default:
+        memcpy(to, from, bytes);
+        break;
+    }
+}
+
+static hpa_t frame_of(hpa_t at)
+{
+    return HPA(at.v & ~PAGE_MASK);
+}
+
+void window_read(hpa_t at, enum memtype memtype, void *out, unsigned bytes)
+{
+    uint8_t *window = window_open(frame_of(at), memtype);
+
+    copy(out, window + (at.v & PAGE_MASK), bytes);
+    window_close(window);
+}
+
+void window_write(hpa_t at, enum memtype memtype, const void *in, unsigned bytes)
+{
+    uint8_t *window = window_open(frame_of(at), memtype);
+
+    copy(window + (at.v & PAGE_MASK), in, bytes);
+    if (memtype == MEMTYPE_WC)
+        mfence(); /* what sits in the write-combining buffers must not outlive the window */
+    window_close(window);
+}
+
+void window_flush_lines(hpa_t base, uint64_t pages)
+{
+    for (uint64_t page = 0; page < pages; page++) {
+        uint8_t *window = window_open(HPA(base.v + page * PAGE_BYTES), MEMTYPE_WB);
+
+        mfence();
+        for (unsigned offset = 0; offset < PAGE_BYTES; offset += LINE_BYTES)
+            clflush(window + offset);
+        mfence();
+        window_close(window);
+    }
+}

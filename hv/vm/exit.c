@@ -1,0 +1,95 @@
+/*
+ * The one place where every exit of a guest arrives, whatever the CPU's vendor. Read it first.
+ */
+#include "hv/vm/exit.h"
+
+#include "hv/vm/host_irq.h"
+#include "hv/vm/vp.h"
+#include "hv/x86/cpu.h"
+#include "hv/x86/regs.h"
+
+#define EXIT_NAME(name, text) text,
+static const char *const exit_names[] = {HV_EXIT_LIST(EXIT_NAME)};
+
+const char *hv_exit_name(unsigned reason)
+{
+    return reason < HV_EXIT_COUNT ? exit_names[reason] : "?";
+}
+
+void vp_inject(struct vp *vp, uint8_t vector, bool has_error, uint32_t error)
+{
+    vp->event.kind = VP_EVENT_EXCEPTION;
+    vp->event.vector = vector;
+    vp->event.has_error = has_error;
+    vp->event.error = error;
+}
+
+static enum hv_resume stop(struct vp *vp, const struct hv_exit *exit, enum vm_stop_cause cause)
+{
+    vm_stop(vp->vm, exit, cause);
+    return HV_STOP;
+}
+
+static enum hv_resume advance_if(bool done)
+{
+    return done ? HV_ADVANCE : HV_RESUME; /* not done: an exception is queued */
+}
+
+/* #DB and #AC are the guest's own; hardware has not put #DB's cause into DR6 yet. */
+static enum hv_resume hand_on_exception(struct vp *vp, const struct hv_exit *exit)
+{
+    const uint64_t dr6_causes = BITS(3, 0) | BIT(13) | BIT(14);
+
+    if (exit->exception.vector == VECTOR_MC)
+        return stop(vp, exit, VM_STOP_UNEXPECTED);
+    if (exit->exception.vector == VECTOR_DB)
+        write_dr6((read_dr6() & ~BITS(3, 0)) | (exit->raw_info & dr6_causes));
+    vp_inject(vp, exit->exception.vector, exit->exception.has_error, exit->exception.error);
+    return HV_RESUME;
+}
+
+enum hv_resume vm_exit(struct vp *vp, struct hv_exit *exit)
+{
+    vp->vm->stats.exits[exit->reason]++;
+
+    switch ((enum hv_exit_reason)exit->reason) {
+    case HV_EXIT_CPUID:
+        vp_cpuid(vp);
+        return HV_ADVANCE;
+    case HV_EXIT_MEMORY:
+        return vp_memory_fault(vp, exit);
+    case HV_EXIT_IO:
+        return vp_port_access(vp, &exit->io);
+    case HV_EXIT_MSR_READ:
+        return advance_if(vp_msr_read(vp));
+    case HV_EXIT_MSR_WRITE:
+        return advance_if(vp_msr_write(vp));
+    case HV_EXIT_CR:
+        return advance_if(vp_cr_access(vp, &exit->cr));
+    case HV_EXIT_XSETBV:
+        return advance_if(vp_xsetbv(vp));
+    case HV_EXIT_CACHE:
+        wbinvd(); /* INVD too: a guest must not discard our lines */
+        return HV_ADVANCE;
+    case HV_EXIT_UNDEFINED:
+        vp_inject(vp, VECTOR_UD, false, 0);
+        return HV_RESUME;
+    case HV_EXIT_EXCEPTION:
+        return hand_on_exception(vp, exit);
+    case HV_EXIT_NMI:
+        return HV_RESUME;
+    case HV_EXIT_INTERRUPT:
+        host_interrupt_end();
+        return HV_RESUME;
+    case HV_EXIT_HLT:
+        return stop(vp, exit, VM_STOP_HLT);
+    case HV_EXIT_SHUTDOWN:
+        return stop(vp, exit, VM_STOP_TRIPLE_FAULT);
+    case HV_EXIT_FAILURE:
+        return stop(vp, exit, VM_STOP_ENTRY_FAILURE);
+    case HV_EXIT_UNKNOWN:
+    case HV_EXIT_COUNT:
+    default:
+        return stop(vp, exit, VM_STOP_UNEXPECTED);
+    }
+}

@@ -1,0 +1,240 @@
+/*
+ * Second-level faults: a trapped access is fetched, decoded and carried out in pieces.
+ *
+ *   fault --> a bug of ours? --> allowed by now? --> may it be emulated? --> fetch, decode
+ *               (stop)             (resume)            (VM event)              |
+ *         pieces of 1, 2, 4, 8 bytes, each to RAM, a direct page, a device or nobody
+ */
+#include "hv/vm/vp.h"
+
+#include "hv/base/assert.h"
+#include "hv/mmio/insn.h"
+#include "hv/vm/backend.h"
+#include "hv/vm/walk.h"
+#include "hv/x86/regs.h"
+
+/* One trapped instruction. */
+struct access {
+    struct vp *vp;
+    const struct hv_exit *exit;
+    struct guest_paging paging;
+    struct insn insn;
+    uint64_t linear;      /* of the memory operand */
+    gpa_t gpa[2];         /* of its first byte, and of the next page when it crosses */
+    bool direct[2];       /* the page takes this access without a device */
+    unsigned first_bytes; /* in the first page */
+};
+
+static enum hv_resume stop(struct vp *vp, const struct hv_exit *exit, enum vm_stop_cause cause)
+{
+    vm_stop(vp->vm, exit, cause);
+    return HV_STOP;
+}
+
+/*
+ * Copy the instruction's bytes through the guest's tables. Fewer than asked when the next page does not
+ * translate; none: the guest changed its tables meanwhile, and the CPU will tell it.
+ */
+static unsigned fetch(const struct access *a, uint8_t bytes[INSN_MAX_BYTES])
+{
+    uint64_t rip = a->exit->rip;
+    unsigned have = 0;
+
+    while (have < INSN_MAX_BYTES) {
+        struct guest_walk walk;
+        unsigned part = (unsigned)MIN(INSN_MAX_BYTES - have, PAGE_BYTES - (rip & PAGE_MASK));
+
+        if (guest_walk(a->vp->vm, &a->paging, GVA(rip), &walk) != WALK_OK ||
+            !guest_physical_read(a->vp->vm, walk.gpa, bytes + have, part))
+            break;
+        have += part;
+        rip += part;
+    }
+    return have;
+}
+
+/* FS and GS have bases in 64-bit mode; they are the only cold state that an operand can need. */
+static uint64_t segment_base(const struct access *a)
+{
+    struct vp_state state;
+
+    if (LIKELY(a->insn.segment != INSN_FS && a->insn.segment != INSN_GS))
+        return 0;
+    hv_backend->state_get(a->vp, &state);
+    return state.seg[a->insn.segment].base;
+}
+
+static bool leaf_allows(const struct vm *vm, gpa_t gpa, uint8_t rights)
+{
+    struct pt_leaf leaf;
+
+    return pt_lookup(&vm->tables, gpa.v, &leaf) && (leaf.attr.rights & rights) == rights;
+}
+
+/*
+ * Where the operand's bytes are. The fault names only the page that faulted: an access that crosses a page is
+ * translated here. False: a page does not translate or may not be written; the CPU will tell the guest.
+ */
+static bool locate(struct access *a)
+{
+    const struct hv_exit_memory *m = &a->exit->memory;
+    bool write = a->insn.op != INSN_LOAD;
+    struct guest_walk walk;
+
+    a->linear = insn_address(&a->insn, a->vp->gpr, a->exit->rip, segment_base(a));
+    a->first_bytes = (unsigned)MIN(a->insn.bytes, PAGE_BYTES - (a->linear & PAGE_MASK));
+    if (LIKELY(a->first_bytes == a->insn.bytes)) {
+        a->gpa[0] = GPA((m->gpa.v & ~PAGE_MASK) | (a->linear & PAGE_MASK));
+        a->direct[0] = false; /* or there would have been no fault */
+        return true;
+    }
+    for (unsigned page = 0; page < 2; page++) {
+        uint64_t linear = page == 0 ? a->linear : a->linear + a->first_bytes;
+
+        if (guest_walk(a->vp->vm, &a->paging, GVA(linear), &walk) != WALK_OK ||
+            (write && !walk.writable && (a->paging.cr0 & CR0_WP)))
+            return false;
+        a->gpa[page] = walk.gpa;
+        a->direct[page] = leaf_allows(a->vp->vm, walk.gpa, write ? PT_R | PT_W : PT_R);
+    }
+    return true;
+}
+
+static void log_unclaimed(struct vm *vm, gpa_t gpa, unsigned bytes, bool write)
+{
+    vm->stats.unclaimed++;
+    if (log_limit_pass(&vm->unclaimed_log))
+        log_line("vm", "%s of %u bytes at %#llx: neither RAM nor device", write ? "write" : "read", bytes,
+                 (unsigned long long)gpa.v);
+}
+
+static uint64_t piece_read(struct vp *vp, gpa_t gpa, unsigned bytes, bool direct)
+{
+    struct vm *vm = vp->vm;
+    uint64_t value = 0;
+    unsigned region;
+
+    if (direct && guest_physical_read(vm, gpa, &value, bytes))
+        return value;
+    region = mmio_region_find(&vm->regions, gpa, &vp->last_region);
+    if (UNLIKELY(region == MMIO_NONE)) {
+        log_unclaimed(vm, gpa, bytes, false);
+        return ones_of(bytes);
+    }
+    vm->stats.trapped_reads++;
+    return vm->regions.handler[region].read(vm->regions.handler[region].owner,
+                                            gpa.v - vm->regions.key[region].start, bytes);
+}
+
+static void piece_write(struct vp *vp, gpa_t gpa, unsigned bytes, bool direct, uint64_t value)
+{
+    struct vm *vm = vp->vm;
+    unsigned region;
+
+    if (direct && guest_physical_write(vm, gpa, &value, bytes))
+        return;
+    region = mmio_region_find(&vm->regions, gpa, &vp->last_region);
+    if (UNLIKELY(region == MMIO_NONE)) {
+        log_unclaimed(vm, gpa, bytes, true);
+        return;
+    }
+    vm->stats.trapped_writes++;
+    vm->regions.handler[region].write(vm->regions.handler[region].owner,
+                                      gpa.v - vm->regions.key[region].start, bytes, value);
+}
+
+/* Naturally aligned pieces, ascending. */
+static uint64_t transfer(const struct access *a, bool write, uint64_t value)
+{
+    uint64_t result = 0;
+    unsigned done = 0;
+
+    ASSERT(a->insn.bytes <= sizeof(value));
+    while (done < a->insn.bytes) {
+        unsigned page = done >= a->first_bytes;
+        unsigned left = page ? a->insn.bytes - done : a->first_bytes - done;
+        gpa_t gpa = GPA(a->gpa[page].v + done - (page ? a->first_bytes : 0));
+        unsigned bytes = mmio_piece_bytes(gpa.v, left);
+
+        if (write)
+            piece_write(a->vp, gpa, bytes, a->direct[page], (value >> (done * 8)) & ones_of(bytes));
+        else
+            result |= (piece_read(a->vp, gpa, bytes, a->direct[page]) & ones_of(bytes)) << (done * 8);
+        done += bytes;
+    }
+    return result;
+}
+
+static enum hv_resume unsupported(struct vp *vp, const struct hv_exit *exit, const uint8_t *bytes, unsigned have)
+{
+    char text[INSN_MAX_BYTES * 3 + 1] = "";
+
+    vp->vm->stats.unsupported++;
+    if (log_limit_pass(&vp->vm->unsupported_log)) {
+        for (unsigned i = 0; i < have; i++)
+            format(text + i * 3, 4, " %02x", bytes[i]);
+        log_line("vm", "instruction at %#llx on trapped memory is not emulated: #UD; bytes%s",
+                 (unsigned long long)exit->rip, text);
+    }
+    vp_inject(vp, VECTOR_UD, false, 0);
+    return HV_RESUME;
+}
+
+static enum hv_resume emulate(struct vp *vp, struct hv_exit *exit)
+{
+    const struct hv_exit_memory *m = &exit->memory;
+    struct access a = {.vp = vp, .exit = exit, .paging = {m->cr0, m->cr3, m->cr4, m->efer}};
+    uint8_t bytes[INSN_MAX_BYTES];
+    unsigned have = fetch(&a, bytes);
+
+    if (UNLIKELY(have == 0))
+        return HV_RESUME;
+    if (UNLIKELY(m->mode_bytes != 8))
+        return unsupported(vp, exit, bytes, have);
+    switch (insn_decode(bytes, have, &a.insn)) {
+    case INSN_OK:
+        break;
+    case INSN_SHORT: /* its tail does not translate any more: let the CPU fetch again */
+        if (have < INSN_MAX_BYTES)
+            return HV_RESUME;
+        return unsupported(vp, exit, bytes, have);
+    case INSN_UNSUPPORTED:
+    default:
+        return unsupported(vp, exit, bytes, have);
+    }
+    if (UNLIKELY(!locate(&a)))
+        return HV_RESUME;
+    if (a.insn.op == INSN_LOAD)
+        insn_load_value(&a.insn, vp->gpr, transfer(&a, false, 0));
+    else
+        transfer(&a, true, insn_store_value(&a.insn, vp->gpr));
+    exit->length = a.insn.length;
+    return vp->vm->stop == VM_STOP_NONE ? HV_ADVANCE : HV_STOP;
+}
+
+/* What the leaf allows now: another CPU, or this one's own last call, may have mapped the page meanwhile. */
+static bool allowed_now(const struct vm *vm, const struct hv_exit_memory *m)
+{
+    _Static_assert((int)HV_ACCESS_READ == PT_R && (int)HV_ACCESS_WRITE == PT_W && (int)HV_ACCESS_FETCH == PT_X,
+                   "an access asks for the right of the same number");
+    return leaf_allows(vm, m->gpa, m->access);
+}
+
+enum hv_resume vp_memory_fault(struct vp *vp, struct hv_exit *exit)
+{
+    const struct hv_exit_memory *m = &exit->memory;
+
+    if (UNLIKELY(m->misconfigured))
+        return stop(vp, exit, VM_STOP_UNEXPECTED);
+    if (UNLIKELY(allowed_now(vp->vm, m))) {
+        vp->vm->stats.spurious++;
+        return HV_RESUME;
+    }
+    if (UNLIKELY(m->in_delivery))
+        return stop(vp, exit, VM_STOP_EVENT_DELIVERY);
+    if (UNLIKELY(m->access & HV_ACCESS_FETCH))
+        return stop(vp, exit, VM_STOP_FETCH_VIOLATION);
+    if (UNLIKELY(!m->final))
+        return stop(vp, exit, VM_STOP_TABLE_WALK);
+    return emulate(vp, exit);
+}

@@ -1,0 +1,87 @@
+#include "hv/vm/vm.h"
+
+#include "hv/base/direct.h"
+
+struct hv_caps hv_caps;
+
+/* The run that holds gpa, or NULL. */
+static const struct vm_ram *ram_of(const struct vm *vm, gpa_t gpa)
+{
+    for (unsigned i = 0; i < vm->ram_count; i++)
+        if (gpa.v - vm->ram[i].gpa.v < vm->ram[i].pages << PAGE_SHIFT)
+            return &vm->ram[i];
+    return NULL;
+}
+
+void *vm_ram_pointer(const struct vm *vm, gpa_t gpa, uint64_t bytes)
+{
+    const struct vm_ram *ram = ram_of(vm, gpa);
+    uint64_t offset;
+
+    if (!ram)
+        return NULL;
+    offset = gpa.v - ram->gpa.v;
+    if (bytes > (ram->pages << PAGE_SHIFT) - offset)
+        return NULL;
+    return (uint8_t *)direct(ram->hpa) + offset;
+}
+
+bool vm_ram_overlaps(const struct vm *vm, gpa_t gpa, uint64_t bytes)
+{
+    for (unsigned i = 0; i < vm->ram_count; i++) {
+        uint64_t start = vm->ram[i].gpa.v;
+        uint64_t end = start + (vm->ram[i].pages << PAGE_SHIFT);
+
+        if (gpa.v < end && bytes > 0 && gpa.v + (bytes - 1) >= start)
+            return true;
+    }
+    return false;
+}
+
+hv_status_t vm_port_register(struct vm *vm, const struct vm_port *port)
+{
+    for (unsigned i = 0; i < vm->port_count; i++) {
+        const struct vm_port *other = &vm->port[i];
+
+        if (port->first < other->first + other->count && other->first < port->first + port->count)
+            return HV_E_CONFLICTING_ADDRESSES;
+    }
+    if (vm->port_count == VM_MAX_PORTS)
+        return HV_E_QUOTA;
+    vm->port[vm->port_count++] = *port;
+    return HV_OK;
+}
+
+/*
+ * One VP on one CPU in this version: the caller is on that CPU, so the VP is out of the guest and will see
+ * the new generation before its next entry (prepare_entry in the backend). With more CPUs, the kick
+ * and the wait for "out of guest" go between the two lines.
+ */
+void vm_flush(struct vm *vm, struct pt_flush *flush)
+{
+    if (flush->needed) {
+        vm->stats.flushes++;
+        __atomic_add_fetch(&vm->generation, 1, __ATOMIC_SEQ_CST);
+    }
+    pt_flush_done(&vm->tables, flush);
+}
+
+void vm_stop(struct vm *vm, const struct hv_exit *exit, enum vm_stop_cause cause)
+{
+    if (vm->stop != VM_STOP_NONE)
+        return;
+    vm->stop = cause;
+    if (exit)
+        vm->stop_exit = *exit;
+}
+
+static const char *const stop_texts[] = {
+#define STOP_TEXT(name, text) text,
+    VM_STOP_LIST(STOP_TEXT)
+#undef STOP_TEXT
+};
+
+const char *vm_stop_text(enum vm_stop_cause cause)
+{
+    return (unsigned)cause < VM_STOP_COUNT ? stop_texts[cause] : "?";
+}

@@ -1,0 +1,41 @@
+/*
+ * Owns:     the walk of a guest's own page tables.
+ * Promises: reads each entry once; never touches memory outside the VM; 4-level paging with 4 KiB, 2 MiB and
+ *           1 GiB pages (SDM 3A "4-Level Paging"), and no paging at all.
+ * Needs:    guest RAM, or second-level leaves for tables that lie in direct BAR pages.
+ * Never:    caches.
+ */
+#ifndef HV_VM_WALK_H
+#define HV_VM_WALK_H
+
+#include "hv/vm/vm.h"
+
+struct guest_paging {
+    uint64_t cr0, cr3, cr4, efer;
+};
+
+struct guest_walk {
+    gpa_t gpa;
+    uint64_t entry; /* the leaf entry; 0 without paging */
+    uint8_t level;  /* 1..3; 0 without paging */
+    bool writable;  /* every entry on the way allows it */
+    bool user;
+};
+
+enum walk_result {
+    WALK_OK,
+    WALK_NOT_PRESENT, /* or reserved bits */
+    WALK_UNSUPPORTED, /* 32-bit, PAE or 5-level paging */
+};
+
+enum walk_result guest_walk(struct vm *vm, const struct guest_paging *paging, gva_t gva,
+                            struct guest_walk *walk);
+
+/*
+ * Physical bytes of the guest: RAM or direct BAR pages that allow `access` (enum hv_access). One piece of 1 to 8
+ * bytes inside a page, or a copy within one page. False: nothing was touched.
+ */
+bool guest_physical_read(struct vm *vm, gpa_t gpa, void *out, unsigned bytes);
+bool guest_physical_write(struct vm *vm, gpa_t gpa, const void *in, unsigned bytes);
+
+#endif

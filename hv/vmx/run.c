@@ -1,0 +1,338 @@
+/*
+ * Raw exits become struct hv_exit here. The common ones are short on purpose: every VMREAD counts.
+ */
+#include "hv/vmx/vmx.h"
+
+#include "hv/vmx/caps.h"
+#include "hv/vmx/insn.h"
+#include "hv/x86/cpu.h"
+#include "hv/x86/desc.h"
+#include "hv/x86/regs.h"
+
+uint32_t vmx_enter(struct vp *vp); /* entry.asm */
+
+/* Basic exit reasons, SDM 3D Appendix C. */
+enum raw_exit {
+    RAW_EXCEPTION_OR_NMI = 0,
+    RAW_EXTERNAL_INTERRUPT = 1,
+    RAW_TRIPLE_FAULT = 2,
+    RAW_CPUID = 10,
+    RAW_GETSEC = 11,
+    RAW_HLT = 12,
+    RAW_INVD = 13,
+    RAW_RDPMC = 15,
+    RAW_VMCALL = 18,
+    RAW_VMXON = 27,
+    RAW_CR = 28,
+    RAW_IO = 30,
+    RAW_RDMSR = 31,
+    RAW_WRMSR = 32,
+    RAW_ENTRY_STATE = 33,
+    RAW_ENTRY_MSR = 34,
+    RAW_MWAIT = 36,
+    RAW_MONITOR = 39,
+    RAW_ENTRY_MC = 41,
+    RAW_EPT_VIOLATION = 48,
+    RAW_EPT_MISCONFIG = 49,
+    RAW_INVEPT = 50,
+    RAW_INVVPID = 53,
+    RAW_WBINVD = 54,
+    RAW_XSETBV = 55,
+    RAW_COUNT = 64,
+};
+
+#define EXIT_ENTRY_FAILED BIT(31)
+
+/* Exit qualification of an EPT violation, SDM 3C "Exit Qualification for EPT Violations". */
+#define EPT_READ        BIT(0)
+#define EPT_WRITE       BIT(1)
+#define EPT_FETCH       BIT(2)
+#define EPT_GLA_VALID   BIT(7)
+#define EPT_FINAL       BIT(8)
+#define EPT_NMI_UNBLOCK BIT(12)
+
+/* Interruption information, SDM 3C "Information for VM Exits Due to Vectored Events". */
+#define INFO_VECTOR      BITS(7, 0)
+#define INFO_TYPE        BITS(10, 8)
+#define INFO_HAS_ERROR   BIT(11)
+#define INFO_NMI_UNBLOCK BIT(12)
+#define INFO_VALID       BIT(31)
+#define INFO_TYPE_NMI    2u
+#define INFO_TYPE_HARDWARE_EXCEPTION 3u
+#define INFO_TYPE_SOFTWARE_FIRST     4u /* 4, 5, 6 need the instruction length */
+
+#define BLOCKED_BY_STI_OR_SS 3u
+#define BLOCKED_BY_NMI       BIT(3)
+
+/* I/O qualification */
+#define IO_BYTES  BITS(2, 0) /* minus one */
+#define IO_IN     BIT(3)
+#define IO_STRING BIT(4)
+#define IO_PORT   BITS(31, 16)
+
+/* Control-register qualification */
+#define CR_NUMBER BITS(3, 0)
+#define CR_KIND   BITS(5, 4) /* 0 to CR, 1 from CR, 2 CLTS, 3 LMSW */
+#define CR_GPR    BITS(11, 8)
+#define CR_LMSW   BITS(31, 16)
+
+#define RIGHTS_LONG BIT(13)
+#define RIGHTS_BIG  BIT(14)
+
+/* What each raw exit is to the core; HV_EXIT_UNKNOWN (0) where it must not happen. */
+static const uint8_t neutral[RAW_COUNT] = {
+    [RAW_EXCEPTION_OR_NMI] = HV_EXIT_EXCEPTION,
+    [RAW_EXTERNAL_INTERRUPT] = HV_EXIT_INTERRUPT,
+    [RAW_TRIPLE_FAULT] = HV_EXIT_SHUTDOWN,
+    [RAW_CPUID] = HV_EXIT_CPUID,
+    [RAW_GETSEC] = HV_EXIT_UNDEFINED,
+    [RAW_HLT] = HV_EXIT_HLT,
+    [RAW_INVD] = HV_EXIT_CACHE,
+    [RAW_RDPMC] = HV_EXIT_UNDEFINED,
+    [RAW_VMCALL ... RAW_VMXON] = HV_EXIT_UNDEFINED,
+    [RAW_CR] = HV_EXIT_CR,
+    [RAW_IO] = HV_EXIT_IO,
+    [RAW_RDMSR] = HV_EXIT_MSR_READ,
+    [RAW_WRMSR] = HV_EXIT_MSR_WRITE,
+    [RAW_ENTRY_STATE] = HV_EXIT_FAILURE,
+    [RAW_ENTRY_MSR] = HV_EXIT_FAILURE,
+    [RAW_MWAIT] = HV_EXIT_UNDEFINED,
+    [RAW_MONITOR] = HV_EXIT_UNDEFINED,
+    [RAW_ENTRY_MC] = HV_EXIT_FAILURE,
+    [RAW_EPT_VIOLATION] = HV_EXIT_MEMORY,
+    [RAW_EPT_MISCONFIG] = HV_EXIT_MEMORY,
+    [RAW_INVEPT] = HV_EXIT_UNDEFINED,
+    [RAW_INVVPID] = HV_EXIT_UNDEFINED,
+    [RAW_WBINVD] = HV_EXIT_CACHE,
+    [RAW_XSETBV] = HV_EXIT_XSETBV,
+};
+
+/* An exit that came while an event was being delivered: deliver it again at the next entry. */
+static bool requeue_delivery(struct vp *vp)
+{
+    uint32_t info = vmread32(VMCS_IDT_VECTORING_INFO);
+
+    if (!(info & INFO_VALID))
+        return false;
+    vp->event.kind = VP_EVENT_REINJECT;
+    vp->event.raw = info & ~(uint32_t)INFO_NMI_UNBLOCK; /* bit 12 is undefined here */
+    vp->event.error = info & INFO_HAS_ERROR ? vmread32(VMCS_IDT_VECTORING_ERROR) : 0;
+    vp->event.raw_length = vmread32(VMCS_EXIT_INSTRUCTION_LENGTH);
+    if (FIELD_GET(INFO_TYPE, info) == INFO_TYPE_NMI)
+        vmwrite32(VMCS_GUEST_INTERRUPTIBILITY,
+                  vmread32(VMCS_GUEST_INTERRUPTIBILITY) & ~(uint32_t)BLOCKED_BY_NMI);
+    return true;
+}
+
+/* IRET had unblocked NMIs when the exit came: the guest is to be blocked again (SDM 3C "NMI unblocking"). */
+static void reblock_nmi(void)
+{
+    vmwrite32(VMCS_GUEST_INTERRUPTIBILITY,
+              vmread32(VMCS_GUEST_INTERRUPTIBILITY) | (uint32_t)BLOCKED_BY_NMI);
+}
+
+static void fill_memory(struct vp *vp, struct hv_exit *exit)
+{
+    struct hv_exit_memory *m = &exit->memory;
+    uint64_t info = vmread_natural(VMCS_EXIT_QUALIFICATION);
+    uint32_t rights = vmread32(VMCS_GUEST_CS_RIGHTS);
+
+    exit->raw_info = info;
+    m->gpa = GPA(vmread64(VMCS_GUEST_PHYSICAL_ADDRESS));
+    m->access = (uint8_t)(info & (EPT_READ | EPT_WRITE | EPT_FETCH));
+    m->gla_valid = (info & EPT_GLA_VALID) != 0;
+    m->final = (info & (EPT_GLA_VALID | EPT_FINAL)) == (EPT_GLA_VALID | EPT_FINAL);
+    m->misconfigured = exit->raw_reason == RAW_EPT_MISCONFIG;
+    m->gla = GVA(m->gla_valid ? vmread_natural(VMCS_GUEST_LINEAR_ADDRESS) : 0);
+    m->cr0 = vmread_natural(VMCS_GUEST_CR0);
+    m->cr3 = vmread_natural(VMCS_GUEST_CR3);
+    m->cr4 = vmread_natural(VMCS_GUEST_CR4);
+    m->efer = vmread64(VMCS_GUEST_EFER);
+    m->mode_bytes = (m->efer & EFER_LMA) && (rights & RIGHTS_LONG) ? 8 : rights & RIGHTS_BIG ? 4 : 2;
+    vp->gpr[GPR_RSP] = vmread_natural(VMCS_GUEST_RSP);
+    m->in_delivery = requeue_delivery(vp);
+    if (UNLIKELY((info & EPT_NMI_UNBLOCK) && !m->in_delivery))
+        reblock_nmi();
+}
+
+static void fill_io(struct hv_exit *exit)
+{
+    uint64_t info = vmread_natural(VMCS_EXIT_QUALIFICATION);
+
+    exit->io.port = (uint16_t)FIELD_GET(IO_PORT, info);
+    exit->io.bytes = (uint8_t)(FIELD_GET(IO_BYTES, info) + 1);
+    exit->io.in = (info & IO_IN) != 0;
+    exit->io.string = (info & IO_STRING) != 0;
+}
+
+static void fill_cr(struct vp *vp, struct hv_exit *exit)
+{
+    uint64_t info = vmread_natural(VMCS_EXIT_QUALIFICATION);
+    struct hv_exit_cr *cr = &exit->cr;
+    unsigned kind = (unsigned)FIELD_GET(CR_KIND, info);
+
+    exit->raw_info = info;
+    cr->number = (uint8_t)FIELD_GET(CR_NUMBER, info);
+    cr->gpr = (uint8_t)FIELD_GET(CR_GPR, info);
+    cr->write = kind == 0;
+    cr->clts = kind == 2;
+    cr->lmsw = kind == 3;
+    vp->gpr[GPR_RSP] = vmread_natural(VMCS_GUEST_RSP);
+    cr->value = cr->lmsw ? FIELD_GET(CR_LMSW, info) : vp->gpr[cr->gpr];
+}
+
+/*
+ * Exceptions that we asked for (#DB, #AC, #MC), and NMIs, which are the host's: INT 2 runs the handler, and
+ * its IRET unblocks NMIs on this CPU.
+ */
+static void fill_exception(struct vp *vp, struct hv_exit *exit)
+{
+    uint32_t info = vmread32(VMCS_EXIT_INTERRUPTION_INFO);
+    bool delivering = requeue_delivery(vp);
+
+    exit->exception.vector = (uint8_t)FIELD_GET(INFO_VECTOR, info);
+    exit->exception.has_error = (info & INFO_HAS_ERROR) != 0;
+    exit->exception.error = exit->exception.has_error ? vmread32(VMCS_EXIT_INTERRUPTION_ERROR) : 0;
+    exit->raw_info = vmread_natural(VMCS_EXIT_QUALIFICATION);
+    if (FIELD_GET(INFO_TYPE, info) == INFO_TYPE_NMI) {
+        exit->reason = HV_EXIT_NMI;
+        __asm__ volatile("int $2" ::: "memory");
+    } else if (UNLIKELY((info & INFO_NMI_UNBLOCK) && !delivering && exit->exception.vector != VECTOR_DF)) {
+        reblock_nmi();
+    }
+}
+
+static void fill(struct vp *vp, struct hv_exit *exit)
+{
+    switch (exit->raw_reason) {
+    case RAW_CPUID:
+        break;
+    case RAW_EPT_VIOLATION:
+    case RAW_EPT_MISCONFIG:
+        fill_memory(vp, exit);
+        break;
+    case RAW_IO:
+        fill_io(exit);
+        break;
+    case RAW_CR:
+        fill_cr(vp, exit);
+        break;
+    case RAW_EXCEPTION_OR_NMI:
+        fill_exception(vp, exit);
+        break;
+    case RAW_EXTERNAL_INTERRUPT:
+        exit->exception.vector = (uint8_t)FIELD_GET(INFO_VECTOR, vmread32(VMCS_EXIT_INTERRUPTION_INFO));
+        break;
+    default:
+        exit->raw_info = vmread_natural(VMCS_EXIT_QUALIFICATION);
+        break;
+    }
+}
+
+/*
+ * RSP lives in the VMCS. It is fetched for the exits whose instruction may name it as an operand, and put back
+ * when the core changed it.
+ */
+static bool may_use_rsp(const struct hv_exit *exit)
+{
+    return exit->reason == HV_EXIT_MEMORY || exit->reason == HV_EXIT_CR;
+}
+
+static void advance(const struct vp *vp, const struct hv_exit *exit)
+{
+    uint32_t blocked = vmread32(VMCS_GUEST_INTERRUPTIBILITY);
+
+    if (may_use_rsp(exit))
+        vmwrite_natural(VMCS_GUEST_RSP, vp->gpr[GPR_RSP]);
+    vmwrite_natural(VMCS_GUEST_RIP, exit->rip + exit->length);
+    if (UNLIKELY(blocked & BLOCKED_BY_STI_OR_SS))
+        vmwrite32(VMCS_GUEST_INTERRUPTIBILITY, blocked & ~BLOCKED_BY_STI_OR_SS);
+}
+
+static void deliver_event(struct vp *vp)
+{
+    struct vp_event *event = &vp->event;
+    uint32_t info = event->raw;
+
+    if (event->kind == VP_EVENT_EXCEPTION)
+        info = (uint32_t)(INFO_VALID | FIELD_PREP(INFO_TYPE, INFO_TYPE_HARDWARE_EXCEPTION) | event->vector |
+                          (event->has_error ? INFO_HAS_ERROR : 0));
+    else if (event->kind == VP_EVENT_NMI)
+        info = (uint32_t)(INFO_VALID | FIELD_PREP(INFO_TYPE, INFO_TYPE_NMI) | VECTOR_NMI);
+    if (info & INFO_HAS_ERROR)
+        vmwrite32(VMCS_ENTRY_EXCEPTION_ERROR, event->error);
+    if (event->kind == VP_EVENT_REINJECT && FIELD_GET(INFO_TYPE, info) >= INFO_TYPE_SOFTWARE_FIRST)
+        vmwrite32(VMCS_ENTRY_INSTRUCTION_LENGTH, event->raw_length);
+    vmwrite32(VMCS_ENTRY_INTERRUPTION_INFO, info);
+    event->kind = VP_EVENT_NONE;
+}
+
+/*
+ * "In guest" is published before the generation is read, and vm_flush() bumps the generation before it
+ * looks who is in a guest: one of the two sees the other.
+ */
+static void prepare_entry(struct vp *vp)
+{
+    struct cpu *cpu = this_cpu();
+    uint64_t generation;
+
+    if (UNLIKELY(vp->event.kind != VP_EVENT_NONE))
+        deliver_event(vp);
+    __atomic_exchange_n(&cpu->in_guest, 1, __ATOMIC_SEQ_CST);
+    generation = __atomic_load_n(&vp->vm->generation, __ATOMIC_RELAXED);
+    if (UNLIKELY(vp->flushed_generation != generation)) {
+        vp->flushed_generation = generation;
+        vp->vm->stats.invalidations++;
+        invept(INVEPT_SINGLE_CONTEXT, vmx_of(vp)->eptp);
+    }
+}
+
+uint32_t vmx_handle_exit(struct vp *vp)
+{
+    struct hv_exit exit;
+
+    __atomic_store_n(&this_cpu()->in_guest, 0, __ATOMIC_RELEASE);
+    exit.raw_reason = vmread32(VMCS_EXIT_REASON);
+    exit.rip = vmread_natural(VMCS_GUEST_RIP);
+    if (LIKELY(exit.raw_reason < RAW_COUNT)) {
+        exit.reason = neutral[exit.raw_reason];
+        exit.length = (uint8_t)vmread32(VMCS_EXIT_INSTRUCTION_LENGTH);
+        fill(vp, &exit);
+    } else {
+        exit.reason = exit.raw_reason & EXIT_ENTRY_FAILED ? HV_EXIT_FAILURE : HV_EXIT_UNKNOWN;
+        exit.raw_info = vmread_natural(VMCS_EXIT_QUALIFICATION);
+    }
+    switch (vm_exit(vp, &exit)) {
+    case HV_ADVANCE:
+        advance(vp, &exit);
+        break;
+    case HV_RESUME:
+        break;
+    case HV_STOP:
+    default:
+        return 1;
+    }
+    prepare_entry(vp);
+    return 0;
+}
+
+void vmx_vp_run(struct vp *vp)
+{
+    struct hv_exit failure = {.reason = HV_EXIT_FAILURE};
+
+    this_cpu()->running = vp;
+    prepare_entry(vp);
+    if (vmx_enter(vp) != 0) {
+        failure.rip = vmread_natural(VMCS_GUEST_RIP);
+        failure.raw_info = vmread32(VMCS_INSTRUCTION_ERROR);
+        (void)vm_exit(vp, &failure);
+    }
+    __atomic_store_n(&this_cpu()->in_guest, 0, __ATOMIC_RELEASE);
+    this_cpu()->running = NULL;
+}
+
+void vmx_insn_failed(const char *insn, uint64_t operand)
+{
+    log_line("vmx", "%s of %#llx failed", insn, (unsigned long long)operand);
+    assert_fail("a VMX instruction failed", insn, 0);
+}

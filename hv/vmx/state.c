@@ -1,0 +1,98 @@
+#include "hv/vmx/caps.h"
+#include "hv/vmx/insn.h"
+#include "hv/vmx/vmx.h"
+#include "hv/x86/regs.h"
+
+static uint64_t merge(uint64_t real, uint64_t shadow, uint64_t guest_owned)
+{
+    return (real & guest_owned) | (shadow & ~guest_owned);
+}
+
+#define READ_SEGMENT(name)                                                                         \
+    (struct vp_segment)                                                                            \
+    {                                                                                              \
+        .selector = vmread16(VMCS_GUEST_##name##_SELECTOR),                                        \
+        .limit = vmread32(VMCS_GUEST_##name##_LIMIT),                                              \
+        .attributes = vmread32(VMCS_GUEST_##name##_RIGHTS),                                        \
+        .base = vmread_natural(VMCS_GUEST_##name##_BASE)                                           \
+    }
+
+void vmx_state_get(const struct vp *vp, struct vp_state *state)
+{
+    const struct vmx_vp *vmx = vmx_of(vp);
+
+    state->real_cr0 = vmread_natural(VMCS_GUEST_CR0);
+    state->cr0 = merge(state->real_cr0, vmread_natural(VMCS_CR0_READ_SHADOW), vmx->cr0_guest_owned);
+    state->cr4 = merge(vmread_natural(VMCS_GUEST_CR4), vmread_natural(VMCS_CR4_READ_SHADOW),
+                       vmx->cr4_guest_owned);
+    state->cr3 = vmread_natural(VMCS_GUEST_CR3);
+    state->efer = vmread64(VMCS_GUEST_EFER);
+    state->pat = vmread64(VMCS_GUEST_PAT);
+    state->rip = vmread_natural(VMCS_GUEST_RIP);
+    state->rsp = vmread_natural(VMCS_GUEST_RSP);
+    state->rflags = vmread_natural(VMCS_GUEST_RFLAGS);
+    state->seg[0] = READ_SEGMENT(ES);
+    state->seg[1] = READ_SEGMENT(CS);
+    state->seg[2] = READ_SEGMENT(SS);
+    state->seg[3] = READ_SEGMENT(DS);
+    state->seg[4] = READ_SEGMENT(FS);
+    state->seg[5] = READ_SEGMENT(GS);
+}
+
+/* A change of paging bits that hardware would have flushed for (SDM 3A "Invalidation of TLBs"). */
+static void flush_linear(const struct vmx_vp *vmx)
+{
+    if (vmx_caps.vpid)
+        invvpid(INVVPID_SINGLE_CONTEXT, vmx->vpid);
+}
+
+/*
+ * CD and NW stay 0 for the CPU whatever the guest wants: VMX would leave the hypervisor uncached. NE
+ * is VMX's, ET is fixed. Unrestricted guest frees PE and PG from the fixed bits.
+ */
+void vmx_set_cr0(struct vp *vp, uint64_t value)
+{
+    struct vmx_vp *vmx = vmx_of(vp);
+    uint64_t fixed = vmx_caps.cr0_fixed0 & ~(CR0_PE | CR0_PG);
+
+    vmwrite_natural(VMCS_GUEST_CR0, (value & ~(CR0_CD | CR0_NW)) | fixed);
+    vmwrite_natural(VMCS_CR0_READ_SHADOW, value);
+    vmwrite_natural(VMCS_CR0_GUEST_HOST_MASK, ~vmx->cr0_guest_owned);
+    flush_linear(vmx);
+}
+
+void vmx_set_cr4(struct vp *vp, uint64_t value)
+{
+    struct vmx_vp *vmx = vmx_of(vp);
+
+    vmwrite_natural(VMCS_GUEST_CR4, value | vmx_caps.cr4_fixed0);
+    vmwrite_natural(VMCS_CR4_READ_SHADOW, value);
+    vmwrite_natural(VMCS_CR4_GUEST_HOST_MASK, ~vmx->cr4_guest_owned);
+    flush_linear(vmx);
+}
+
+void vmx_set_efer(struct vp *vp, uint64_t value)
+{
+    uint32_t entry = vmread32(VMCS_ENTRY_CONTROLS) & ~(uint32_t)ENTRY_IA32E;
+
+    if (value & EFER_LMA)
+        entry |= (uint32_t)ENTRY_IA32E;
+    vmwrite32(VMCS_ENTRY_CONTROLS, entry);
+    vmwrite64(VMCS_GUEST_EFER, value);
+    flush_linear(vmx_of(vp));
+}
+
+void vmx_set_pat(struct vp *vp, uint64_t value)
+{
+    vmwrite64(VMCS_GUEST_PAT, value);
+    flush_linear(vmx_of(vp));
+}
+
+#define REPORT_FIELD(width, name, encoding)                                                        \
+    log_line("vmcs", "%-26s %#18llx", #name, (unsigned long long)vmcs_get(encoding));
+
+void vmx_report(const struct vp *vp)
+{
+    (void)vp;
+    VMCS_FIELD_LIST(REPORT_FIELD)
+}

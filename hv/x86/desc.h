@@ -1,0 +1,58 @@
+/*
+ * Owns:     the descriptor tables of a CPU and its per-CPU block behind GS.
+ * Promises: after cpu_tables_load() nothing of the firmware's tables is used; NMI, #DF and #MC run on stacks of
+ *           their own.
+ * Needs:    stacks from boot/, exception_entry() from hv/console.
+ * Never:    interrupts enabled in root mode.
+ */
+#ifndef HV_X86_DESC_H
+#define HV_X86_DESC_H
+
+#include "hv/base/types.h"
+
+#define STACK_BYTES     (4 * PAGE_BYTES)
+#define STACK_COUNT     4u /* main, NMI, #DF, #MC */
+#define STACK_GAP_BYTES (STACK_BYTES + PAGE_BYTES) /* with the guard page below */
+
+enum stack { STACK_MAIN, STACK_NMI, STACK_DF, STACK_MC };
+
+/* Per-CPU state behind GS. Owner: its CPU. */
+struct cpu {
+    struct cpu *self; /* gs:0 */
+    uint32_t index;
+    uint8_t *stacks; /* STACK_COUNT times (guard page, stack) */
+    uint64_t nmis;
+    uint64_t in_guest;     /* published before an entry; see vm_flush() */
+    void *running;         /* struct vp, while in its run loop */
+    unsigned windows_open;  /* hv/mem/window.h */
+    bool emulated_machine; /* an emulator listens on its exit port */
+    uint64_t gdt[5];
+    uint8_t tss[104] ALIGNED(16);
+};
+
+/* What an exception pushes (isr.asm). */
+struct exception_frame {
+    uint64_t gpr[16]; /* encoding order; [4] is the interrupted RSP */
+    uint64_t vector, error, rip, cs, rflags, rsp, ss;
+};
+
+void cpu_tables_load(struct cpu *cpu);
+
+static inline struct cpu *this_cpu(void)
+{
+    struct cpu *cpu;
+
+    __asm__("mov %%gs:0, %0" : "=r"(cpu));
+    return cpu;
+}
+
+/* The top of a stack (grows down). */
+static inline uint8_t *stack_top(const struct cpu *cpu, enum stack stack)
+{
+    return cpu->stacks + ((uint64_t)stack + 1) * STACK_GAP_BYTES;
+}
+
+uint64_t cpu_tss_base(const struct cpu *cpu);
+uint64_t cpu_idt_base(void);
+
+#endif

@@ -1,0 +1,63 @@
+; Exception entry points: one per vector, 16 bytes apart, into exception_entry(struct exception_frame *).
+; Interrupts stay off in root mode; the only vector that comes by design is NMI, which returns.
+bits 64
+default rel
+
+extern exception_entry
+global isr_entries:data hidden
+
+%define HAS_ERROR(v) ((v) == 8 || ((v) >= 10 && (v) <= 14) || (v) == 17 || (v) == 21 || (v) == 29 || (v) == 30)
+
+section .text
+align 16
+isr_entries:
+%assign v 0
+%rep 32
+    align 16
+%if !HAS_ERROR(v)
+    push 0
+%endif
+    push v
+    jmp isr_common
+%assign v v+1
+%endrep
+
+align 16
+isr_common:
+    cld
+    push r15
+    push r14
+    push r13
+    push r12
+    push r11
+    push r10
+    push r9
+    push r8
+    push rdi
+    push rsi
+    push rbp
+    push qword [rsp + 16 * 8]       ; the interrupted RSP: 11 registers, vector, error, rip, cs, rflags
+    push rbx
+    push rdx
+    push rcx
+    push rax
+    mov rdi, rsp
+    call exception_entry wrt ..plt
+    pop rax
+    pop rcx
+    pop rdx
+    pop rbx
+    add rsp, 8
+    pop rbp
+    pop rsi
+    pop rdi
+    pop r8
+    pop r9
+    pop r10
+    pop r11
+    pop r12
+    pop r13
+    pop r14
+    pop r15
+    add rsp, 16
+    iretq
