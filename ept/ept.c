@@ -178,12 +178,6 @@ uint64_t pt_tables_needed_unmap(const struct pt_root *root, uint64_t addr, uint6
     return count_tables(addr, pages, root->max_level, root->max_level);
 }
 
-static hpa_t take(struct pt_root *root, struct pt_flush *flush)
-{
-    flush->taken++;
-    return pt_pool_take(root->pool);
-}
-
 /*
  * Put a full table in the place of a large leaf. The table is complete before the one store that makes it
  * reachable, so each page keeps its translation throughout.
@@ -193,9 +187,10 @@ static hpa_t split(struct pt_root *root, uint64_t *entry, uint64_t old, unsigned
 {
     struct pt_attr attr = pt_decode(root->fmt, old, level);
     uint64_t value = pt_encode(root->fmt, pt_frame(old, level), &attr, level - 1);
-    hpa_t child = take(root, flush);
+    hpa_t child = pt_pool_take(root->pool);
     uint64_t *to = direct(child);
 
+    flush->taken++;
     value |= old & root->fmt->ad_mask;
     for (unsigned i = 0; i < ENTRIES; i++, value += pt_span(level - 1))
         to[i] = value;
@@ -233,7 +228,8 @@ static hpa_t reach(const struct change *c, uint64_t addr, hpa_t frame, unsigned 
         uint64_t value = load(entry);
 
         if (value == 0) {
-            table = take(root, c->flush);
+            table = pt_pool_take(root->pool);
+            c->flush->taken++;
             put(root, entry, table.v | root->fmt->table, false);
             ++*live_of(entry);
         } else if (!pt_is_leaf(root->fmt, value, at)) {
@@ -283,7 +279,7 @@ static __attribute__((noinline)) void replace(const struct change *c, uint64_t *
     if (diff == 0)
         return;
     if ((diff & PT_ADDR_MASK) == 0)
-        new |= old &ad_mask;
+        new = new | (old & ad_mask);
     /* Not if rights were added and no more. Hardware may have set A or D since: if one is lost, flush. */
     prior = put(root, entry, new, true);
     if (((prior & ad_mask & ~new) | (diff & ~(new & root->fmt->quiet_set))) != 0)

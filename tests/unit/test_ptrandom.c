@@ -107,6 +107,7 @@ static void run_op(struct pt_root *root, const struct plan *plan, const struct o
     uint64_t need = op->map ? pt_tables_needed(root, addr, op->frame, op->pages, op->attr.max_level)
                             : pt_tables_needed_unmap(root, addr, op->pages);
     uint64_t used = pool->used_tables;
+    uint64_t taken = flush->taken;
 
     if (watch_random() % 16 == 0)
         refuse(root, need);
@@ -120,6 +121,7 @@ static void run_op(struct pt_root *root, const struct plan *plan, const struct o
     }
     watch_done(flush);
     assert_true(pool->used_tables - used <= need);
+    assert_int_equal(flush->taken - taken, pool->used_tables - used);
     assert_int_equal(pool->reserved, need - (pool->used_tables - used));
     pt_pool_unreserve(pool, pool->reserved);
 }
