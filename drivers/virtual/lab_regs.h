@@ -27,7 +27,13 @@
 #define LAB_SCRATCH   0x100 /* 0x100..0x1ff: plain read/write bytes, any width */
 #define LAB_SCRATCH_BYTES 0x100
 
-#define LAB_MAGIC_VALUE 0x3142414cu /* "LAB1" */
+#define LAB_MAGIC_VALUE   0x3142414cu /* "LAB1" */
+#define LAB_VERSION_VALUE 1u
+
+/*
+ * An offset of BAR0 where nothing is, a write to a read-only register and a write to LAB_COMMAND that is not 4
+ * bytes wide fail in the device: reads give ones, writes are dropped, and BAR_STATS counts a callback failure.
+ */
 
 /* A trapped read of BAR2 or BAR4 gives, byte by byte, this function of the byte's BAR offset. */
 #define LAB_HOLE_BYTE(offset) ((unsigned char)((((offset) >> 12) * 0x1d) ^ ((offset) * 7) ^ 0x5a))
@@ -37,7 +43,11 @@
 #define LAB_SECTION_ALT  1 /* the same size */
 #define LAB_SECTION_BAR4 2 /* the physical window behind BAR4, when configured */
 
-/* Pattern that fill commands write: the 8-byte word at byte offset o of a section. */
+/*
+ * Pattern that fill commands write: the 8-byte word at byte offset o of a section. At the start the first and
+ * the last 8 words of every page of section MAIN hold LAB_PATTERN(1, o), of ALT LAB_PATTERN(2, o); the words
+ * between are 0.
+ */
 #define LAB_PATTERN(seed, o) \
     (((uint64_t)(seed) * 0x9e3779b97f4a7c15ull) ^ ((uint64_t)(o) * 0xbf58476d1ce4e5b9ull))
 
@@ -74,7 +84,7 @@ enum lab_command {
                                    subtracted */
 };
 
-#define LAB_TRAP_LOG 64u
+#define LAB_TRAP_LOG 64u /* TRAP_GET of anything older or not yet recorded: HV_E_NOT_FOUND */
 
 #define LAB_CAP_IGNORE_PAT 0x01u
 #define LAB_CAP_LARGE_2M   0x02u
@@ -87,6 +97,9 @@ enum lab_command {
 #define LAB_BENCH_UNMAP_1_PAGE   2
 #define LAB_BENCH_MAP_1_GIB_2M   3 /* BAR4 must be configured */
 #define LAB_BENCH_UNMAP_1_GIB_2M 4
+/* 2 MiB leaves need a BAR4 of 2 GiB or more: one of 1 GiB may get a single 1 GiB leaf. */
+#define LAB_BENCH_PAGE (LAB_SMALL_PAGE(39u) + 2u) /* the hole of BAR2 that the 1-page benchmarks use */
+#define LAB_BENCH_MAX  1000000u                   /* repetitions, from 1 */
 
 /*
  * Initial ranges in BAR2. Type numbers t = 0..4 are UC WC WT WP WB; rights r = 0..3 are R, RW, RX, RWX

@@ -4,6 +4,8 @@
  *           regions and leaves follow the decode state before the write returns.
  * Needs:    hv/vm (ports, regions, tables), hv/pci/range.h.
  * Never:    passes a real device through.
+ *
+ * Lock order: host -> device -> section -> tables. Callbacks run with none of them held.
  */
 #ifndef HV_PCI_BUS_H
 #define HV_PCI_BUS_H
@@ -15,21 +17,31 @@
 
 #define PCI_SLOTS          32u
 #define PCI_RANGES_PER_DEV 65536u
+#define PCI_HOST_BRIDGE    0u /* the slot of the host bridge; devices follow in creation order */
 
-/* What one BAR register pair stands for. */
+/*
+ * One BAR. A BAR is wanted while the guest decodes it. A wanted BAR is live, or it waits (in the order in
+ * which it became wanted) until its address is free and usable.
+ *
+ *    not wanted --enable--> waiting --address usable--> live --move--> waiting --> live
+ *        ^--------------------disable--------------------'
+ */
 struct hv_bar_state {
-    uint64_t bytes; /* 0: absent, I/O or upper half */
-    uint32_t kind;  /* type bits of the low dword (PCI: bits 3:0) */
+    uint64_t bytes; /* decoded size; 0: absent, or the upper half of a pair */
+    uint32_t kind;  /* type bits of the low dword, as the guest reads them */
     bool upper;     /* this slot is the upper half of a 64-bit BAR */
     bool io;
-    uint64_t base;  /* as programmed */
-    bool live;      /* region registered and ranges in the tables at live_base */
+    bool rom_enabled; /* HV_BAR_ROM only */
+    uint64_t base;    /* as programmed */
+    bool wanted;
+    bool live; /* region registered and ranges in the tables at live_base */
     uint64_t live_base;
     struct hv_device *device;
     enum hv_bar index;
-    struct tree ranges; /* struct hv_range by first BAR page */
+    struct tree ranges;   /* struct hv_range by first BAR page */
+    uint64_t range_pages; /* sum over the ranges */
     uint64_t trapped_reads, trapped_writes, callback_failures;
-    unsigned last_region;
+    struct hv_bar_state *next_waiting;
 };
 
 enum hv_device_state {
@@ -39,11 +51,10 @@ enum hv_device_state {
     HV_DEVICE_STARTED,
     HV_DEVICE_STOPPED,
     HV_DEVICE_TEARING_DOWN,
-    HV_DEVICE_GONE,
 };
 
 struct hv_device {
-    struct lock lock; /* guards bars and ranges. Lock order: device -> section -> tables */
+    struct lock lock; /* guards state, bars and ranges */
     struct hv_device_host *host;
     enum hv_device_state state;
     uint8_t slot;
@@ -51,34 +62,85 @@ struct hv_device {
     const struct hv_device_ops *ops;
     void *context;
     struct hv_pnp_id id;
-    uint16_t command; /* guest-visible COMMAND */
+    uint16_t command;  /* guest-visible COMMAND */
+    uint16_t status;   /* guest-visible STATUS */
+    uint32_t accesses; /* access callbacks in progress */
     uint64_t range_count;
     struct hv_bar_state bar[HV_BAR_COUNT];
 };
 
 struct hv_device_host {
     struct vm *vm;
-    struct lock lock;
+    struct lock lock; /* guards config space, slots and the waiting list */
     uint32_t address; /* CONFIG_ADDRESS */
-    unsigned device_count;
+    unsigned slot_end; /* above every used slot */
     struct hv_device *slot[PCI_SLOTS];
     bool started;
+    uint64_t next_mem64, next_mem32, next_io; /* where the next new BAR is put */
+    struct hv_bar_state *waiting;             /* wanted and not live, oldest first */
+    struct log_limit failure_log;
 };
 
-/* Start every device; the VM is about to run. The first failure stops it and is returned. */
+/* Start every device; the VM is about to run. The first failure stops those started and is returned. */
 hv_status_t hv_device_host_start(struct hv_device_host *host) MUST_CHECK;
 
 /* Stop and destroy every device. */
 void hv_device_host_destroy(struct hv_device_host *host);
 
-/* Config space of one function, dword-aligned. Absent: all ones. Lock: takes the device's. */
+/* Where the ports of a VM's bus find its host; it outlives the host, as the ports do. */
+struct pci_ports {
+    struct vm *vm;
+    struct hv_device_host *host; /* NULL: no bus, reads are all ones */
+};
+
+/* HV_E_QUOTA, HV_E_CONFLICTING_ADDRESSES. */
+hv_status_t pci_ports_register(struct pci_ports *ports) MUST_CHECK;
+
+/* Config space of one function, dword-aligned. Absent: all ones. Takes the host's lock. */
 uint32_t pci_config_read(struct hv_device_host *host, unsigned slot, unsigned function, uint32_t offset);
 /* byte_enable: bit i set when byte i of the dword is written. */
 void pci_config_write(struct hv_device_host *host, unsigned slot, unsigned function, uint32_t offset,
                       uint32_t value, unsigned byte_enable);
 
+/* ---- bar.c. Caller holds the host's lock. ---- */
+
+/* Take over what get_details() probed. HV_E_INVALID_PARAMETER: malformed; the BARs stay absent. */
+hv_status_t bars_probe(struct hv_device *device, const uint32_t probed[HV_BAR_COUNT]) MUST_CHECK;
+
+/* Initial addresses, decode off. */
+void bars_assign(struct hv_device_host *host, struct hv_device *device);
+
+/* A BAR register as the guest sees it, and a whole dword written to it. No effect on decode yet. */
+uint32_t bar_register_read(const struct hv_device *device, enum hv_bar index);
+void bar_register_write(struct hv_device *device, enum hv_bar index, uint32_t value);
+
+/* Bring decode in line with the registers of `device`, then let waiting BARs of all devices in. */
+void bars_update(struct hv_device_host *host, struct hv_device *device);
+
+/* ---- device.c ---- */
+
 /* True when the device pointer is one that hv_device_create() made and that is not gone. */
 bool device_is_known(const struct hv_device *device);
+
+/*
+ * The BAR that an API call means. HV_E_INVALID_PARAMETER_2: index out of range; HV_E_NO_SUCH_BAR: absent,
+ * I/O or upper half.
+ */
+hv_status_t device_memory_bar(struct hv_device *device, enum hv_bar index,
+                              struct hv_bar_state **bar) MUST_CHECK;
+
+/* Around every access callback, so that a device is not destroyed under its own code. */
+static inline void device_enter(struct hv_device *device)
+{
+    __atomic_fetch_add(&device->accesses, 1, __ATOMIC_ACQUIRE);
+}
+
+static inline void device_leave(struct hv_device *device)
+{
+    __atomic_fetch_sub(&device->accesses, 1, __ATOMIC_RELEASE);
+}
+
+/* ---- report.c ---- */
 
 /* A line per page run of each BAR: page range, section, rights, type, IPAT, leaf sizes, live or not. */
 void pci_print_bars(struct hv_device_host *host);

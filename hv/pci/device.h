@@ -49,7 +49,11 @@ struct hv_device_ops {
     hv_status_t (*start)(void *context); /* VPs are about to run */
     void (*stop)(void *context);         /* VPs are about to stop */
     void (*teardown)(void *context);     /* may destroy; may not create */
-    /* Dwords outside the core's own (IDs, COMMAND, BARs, ROM BAR). offset: 4-aligned, 0..0xFFC. */
+    /*
+     * Dwords outside the core's own (IDs, COMMAND, STATUS, header type, BARs, ROM BAR, subsystem ids).
+     * offset: 4-aligned, 0..0xFFC. A narrow write comes merged with what the read gives. The device is also
+     * told of writes to the core's own dwords, after they took effect; that status is ignored.
+     */
     hv_status_t (*read_config_space)(void *context, uint32_t offset, uint32_t *value);
     hv_status_t (*write_config_space)(void *context, uint32_t offset, uint32_t value);
     /*
@@ -62,7 +66,10 @@ struct hv_device_ops {
                                             uint64_t length, const uint8_t *buffer);
 };
 
-/* One host per VM, created before it starts. flags: 0. HV_E_ALREADY_EXISTS, HV_E_INVALID_PARAMETER_2. */
+/*
+ * One host per VM, created before it starts. flags: 0. NULL vm or host HV_E_INVALID_PARAMETER_1, _3; flags _2;
+ * HV_E_ALREADY_EXISTS; HV_E_QUOTA (hosts, ports); HV_E_NO_MEMORY.
+ */
 hv_status_t hv_device_host_create(struct vm *vm, uint32_t flags, struct hv_device_host **host) MUST_CHECK;
 
 /*
@@ -70,7 +77,7 @@ hv_status_t hv_device_host_create(struct vm *vm, uint32_t flags, struct hv_devic
  * follows with hv_device_host_start(). type other than PCI: HV_E_INVALID_PARAMETER_2. Wrong ops version:
  * HV_E_NOT_SUPPORTED. A NULL callback: HV_E_INVALID_PARAMETER_5. Duplicate instance: HV_E_ALREADY_EXISTS.
  * BARs that are not a power of two of at least 16 bytes or a torn 64-bit pair: HV_E_INVALID_PARAMETER.
- * No slot left: HV_E_QUOTA.
+ * No slot left: HV_E_QUOTA. Unknown host: HV_E_INVALID_HANDLE. A callback's failure is returned as it is.
  * *device is set before `initialize` runs, so that the callbacks may use it.
  */
 hv_status_t hv_device_create(struct hv_device_host *host, enum hv_device_type type,
@@ -78,7 +85,10 @@ hv_status_t hv_device_create(struct hv_device_host *host, enum hv_device_type ty
                              const struct hv_device_ops *ops, void *context, uint32_t string_count,
                              const char *const *strings, struct hv_device **device) MUST_CHECK;
 
-/* Stop, tear down, destroy what the device left (each leak is logged). */
+/*
+ * Stop, tear down, destroy what the device left (each leak is logged). HV_E_INVALID_HANDLE: unknown;
+ * HV_E_INVALID_STATE: already going; HV_E_DEADLOCK: from inside one of the device's own access callbacks.
+ */
 hv_status_t hv_device_destroy(struct hv_device *device);
 
 /* ---- section-backed MMIO ranges ---- */

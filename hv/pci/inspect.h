@@ -13,7 +13,7 @@
 struct hv_bar_stats {
     uint64_t bytes;
     uint64_t base;         /* guest-physical, as programmed */
-    bool decoded;          /* memory enable is on and the address can be used */
+    bool decoded;          /* live: memory enable is on and the address can be used */
     uint64_t ranges;
     uint64_t direct_pages; /* pages of live ranges */
     uint64_t trapped_reads;
@@ -51,5 +51,8 @@ struct inspect_totals {
 };
 
 void inspect_totals(struct hv_device *device, struct inspect_totals *totals);
+
+/* Ticks of the time-stamp counter, serialised as a benchmark needs. Link-time: boot/ in the image. */
+uint64_t bench_clock(void);
 
 #endif

@@ -5,7 +5,7 @@
  * Needs:    ept (tables), mem (sections, ledger), the device's lock.
  * Never:    entry bits, config space.
  *
- *    hv_mmio_range_create:  check -> reserve (record, ledger nodes, tables) -> commit -> flush -> release
+ *    hv_mmio_range_create:  check -> reserve (record, ledger edges, tables) -> commit -> flush -> release
  */
 #ifndef HV_PCI_RANGE_H
 #define HV_PCI_RANGE_H
@@ -13,27 +13,33 @@
 #include "hv/mem/ledger.h"
 #include "hv/pci/bus.h"
 
-/* One range. Lock: the device's. Owner of a reference to its section and of its frames' ledger entries. */
+/*
+ * One range. Lock: the device's. Owner of a reference to its section and of its frames' ledger entries:
+ * one ledger mapping per contiguous run of frames. Its leaves are in the tables while its BAR is live.
+ */
 struct hv_range {
     struct tree_node node; /* key: first BAR page */
     uint64_t pages;
     uint64_t section_page;
     struct section *section;
     uint32_t flags;
-    uint8_t memtype; /* enum memtype, in force */
-    bool live;
+    uint8_t memtype;            /* enum memtype, in force */
+    uint64_t leaves[PT_LEVELS]; /* by level; 0 while the BAR is not live */
     uint64_t trapped_writes;
 };
 
-/* Bring every range of a BAR into the tables at bar->live_base; the tables were reserved. */
-hv_status_t range_reserve_all(struct hv_bar_state *bar, uint64_t base, uint64_t *tables) MUST_CHECK;
-void range_activate_all(struct hv_bar_state *bar);
-void range_deactivate_all(struct hv_bar_state *bar);
+/*
+ * The leaves of all ranges of a BAR: into the tables at `base`, and out of them at bar->live_base. Caller holds
+ * the device's lock and vm->tables_lock, and flushes. HV_E_NO_MEMORY: nothing changed.
+ */
+hv_status_t ranges_activate(struct hv_bar_state *bar, uint64_t base,
+                            struct pt_flush *flush) MUST_CHECK;
+void ranges_deactivate(struct hv_bar_state *bar, struct pt_flush *flush);
 
-/* The range that holds a BAR page, or NULL. */
+/* The range that holds a BAR page, or NULL. Caller holds the device's lock. */
 struct hv_range *range_find(const struct hv_bar_state *bar, uint64_t bar_page);
 
-/* Destroy every range of the device: teardown. Returns how many there were. */
+/* Destroy every range of the device and log each: teardown. Returns how many there were. */
 uint64_t range_destroy_all(struct hv_device *device);
 
 #endif

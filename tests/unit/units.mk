@@ -56,3 +56,12 @@ test_section_SRCS := hv/mem/section.c hv/mem/section_bytes.c hv/mem/backing.c hv
     tests/fake/window.c
 test_handle_SRCS := $(test_section_SRCS)
 test_section_bytes_SRCS := $(test_section_SRCS)
+
+# hv/pci: everything below it is the real thing, on fake memory, slabs and table blocks.
+PCI_WORLD_SRCS := tests/unit/pci_world.c tests/fake/blocks.c tests/fake/phys.c tests/fake/ptstore.c \
+    tests/fake/slab.c tests/fake/vm.c tests/fake/window.c ept/ept.c ept/format.c ept/memtype.c ept/pool.c \
+    hv/base/log.c hv/base/status.c hv/base/tree.c hv/mem/backing.c hv/mem/frames.c hv/mem/handle.c \
+    hv/mem/ledger.c hv/mem/section.c hv/mem/section_bytes.c hv/mmio/region.c hv/pci/bar.c hv/pci/bus.c \
+    hv/pci/config.c hv/pci/device.c hv/pci/inspect.c hv/pci/range.c hv/pci/report.c
+UNITS += test_range
+test_range_SRCS := $(PCI_WORLD_SRCS)

@@ -1,0 +1,411 @@
+#include "drivers/virtual/lab.h"
+
+#include "hv/base/string.h"
+#include "hv/pci/inspect.h"
+
+#define LAB_REVISION   1u
+#define LAB_BASE_CLASS 0xffu /* fits no defined class */
+
+/* What the BARs read after all ones were written (PCI Local Bus 3.0, 6.2.5.1). */
+#define PROBE_64BIT        0x4u
+#define PROBE_PREFETCHABLE 0x8u
+#define PROBE_LOW(bytes)   ((uint32_t)(0 - (uint64_t)(bytes)))
+#define PROBE_HIGH(bytes)  ((uint32_t)((0 - (uint64_t)(bytes)) >> 32))
+#define SECTION_BYTES      (LAB_BAR2_PAGES * PAGE_BYTES)
+#define SECTION_ALL_RIGHTS \
+    (HV_SECTION_QUERY | HV_SECTION_MAP_READ | HV_SECTION_MAP_WRITE | HV_SECTION_MAP_EXECUTE)
+#define MAX_BAR4_MIB (1u << 20)
+
+/* Owner: this file. One lab per machine; only its device's callbacks touch it. */
+static struct lab the_lab;
+
+/* ---- registers ---- */
+
+/* The 8-byte word of the register page at an 8-aligned offset. False: nothing is there. */
+static bool read_word(const struct lab *lab, uint64_t offset, uint64_t *word)
+{
+    if (offset == LAB_MAGIC)
+        *word = LAB_MAGIC_VALUE | (uint64_t)LAB_VERSION_VALUE << 32;
+    else if (offset == LAB_STATUS)
+        *word = (uint32_t)lab->status;
+    else if (offset >= LAB_ARG(0) && offset < LAB_ARG(LAB_ARGS))
+        *word = lab->arg[(offset - LAB_ARG(0)) / sizeof(*word)];
+    else if (offset >= LAB_RESULT(0) && offset < LAB_RESULT(LAB_RESULTS))
+        *word = lab->result[(offset - LAB_RESULT(0)) / sizeof(*word)];
+    else if (offset == LAB_TRAPS)
+        *word = lab->traps;
+    else if (offset == LAB_DOORBELL)
+        *word = 0;
+    else
+        return false;
+    return true;
+}
+
+static bool is_scratch(uint64_t offset)
+{
+    return offset >= LAB_SCRATCH && offset < LAB_SCRATCH + LAB_SCRATCH_BYTES;
+}
+
+static hv_status_t read_register(struct lab *lab, uint64_t offset, uint64_t length, uint8_t *buffer)
+{
+    uint64_t word;
+    uint64_t lane = offset % sizeof(word);
+
+    if (is_scratch(offset)) {
+        memcpy(buffer, lab->scratch + (offset - LAB_SCRATCH), length);
+        return HV_OK;
+    }
+    if (!read_word(lab, offset - lane, &word))
+        return HV_E_OUT_OF_RANGE;
+    memcpy(buffer, (const uint8_t *)&word + lane, length);
+    return HV_OK;
+}
+
+static hv_status_t write_register(struct lab *lab, uint64_t offset, uint64_t length,
+                                  const uint8_t *buffer)
+{
+    uint32_t command;
+
+    if (is_scratch(offset)) {
+        memcpy(lab->scratch + (offset - LAB_SCRATCH), buffer, length);
+        return HV_OK;
+    }
+    if (offset >= LAB_ARG(0) && offset < LAB_ARG(LAB_ARGS)) {
+        memcpy((uint8_t *)lab->arg + (offset - LAB_ARG(0)), buffer, length);
+        return HV_OK;
+    }
+    if (offset == LAB_COMMAND && length == sizeof(command)) {
+        memcpy(&command, buffer, sizeof(command));
+        lab_command(lab, command);
+        return HV_OK;
+    }
+    return HV_E_OUT_OF_RANGE;
+}
+
+/* ---- trapped accesses ---- */
+
+static void record(struct lab *lab, enum hv_bar bar, uint64_t offset, uint64_t length,
+                   const uint8_t *buffer, bool write)
+{
+    struct lab_trap *trap = &lab->trap[lab->traps++ % LAB_TRAP_LOG];
+
+    *trap = (struct lab_trap){
+        .offset = offset, .bar = (uint8_t)bar, .width = (uint8_t)length, .write = write};
+    memcpy(&trap->value, buffer, length);
+}
+
+static hv_status_t lab_read(void *context, enum hv_bar bar, uint64_t offset, uint64_t length,
+                            uint8_t *buffer)
+{
+    struct lab *lab = context;
+    hv_status_t status = HV_OK;
+
+    if (bar == HV_BAR0)
+        status = read_register(lab, offset, length, buffer);
+    else
+        for (uint64_t i = 0; i < length; i++)
+            buffer[i] = LAB_HOLE_BYTE(offset + i);
+    if (bar != HV_BAR0 || is_scratch(offset))
+        record(lab, bar, offset, length, buffer, false);
+    return status;
+}
+
+static hv_status_t lab_write(void *context, enum hv_bar bar, uint64_t offset, uint64_t length,
+                             const uint8_t *buffer)
+{
+    struct lab *lab = context;
+
+    if (bar != HV_BAR0 || is_scratch(offset))
+        record(lab, bar, offset, length, buffer, true);
+    return bar == HV_BAR0 ? write_register(lab, offset, length, buffer) : HV_OK;
+}
+
+/* ---- the initial ranges ---- */
+
+/* One of them, as lab_regs.h lays them out. */
+struct layout {
+    uint64_t page, pages;
+    uint32_t flags;
+};
+
+#define LAYOUT_COUNT (LAB_SMALL_SLOTS + LAB_LARGE_SLOTS + 3u)
+
+static struct layout layout_at(unsigned i)
+{
+    static const struct layout others[] = {
+        {LAB_LARGER_PAGE, LAB_LARGER_PAGES, HV_MMIO_WRITEABLE | HV_MMIO_MT_WB},
+        {LAB_APART_PAGE, LAB_APART_PAGES, HV_MMIO_WRITEABLE | HV_MMIO_MT_WB},
+        {LAB_LAST_PAGE, 1, HV_MMIO_WRITEABLE | HV_MMIO_MT_WB},
+    };
+    static const uint32_t types[] = {HV_MMIO_MT_UC, HV_MMIO_MT_WC, HV_MMIO_MT_WT, HV_MMIO_MT_WP,
+                                     HV_MMIO_MT_WB};
+    struct layout layout;
+    unsigned n = i;
+
+    if (n < LAB_SMALL_SLOTS) {
+        layout = (struct layout){LAB_SMALL_PAGE(n), LAB_SMALL_PAGES, types[n / 8] | (n / 2) % 4};
+    } else if (n < LAB_SMALL_SLOTS + LAB_LARGE_SLOTS) {
+        n -= LAB_SMALL_SLOTS;
+        layout =
+            (struct layout){LAB_LARGE_PAGE(n), LAB_LARGE_PAGES, types[n / 2] | HV_MMIO_WRITEABLE};
+    } else {
+        return others[n - LAB_SMALL_SLOTS - LAB_LARGE_SLOTS];
+    }
+    if (n % 2)
+        layout.flags |= HV_MMIO_IGNORE_GUEST_PAT;
+    return layout;
+}
+
+static void remove_ranges(struct lab *lab)
+{
+    for (unsigned i = 0; i < LAYOUT_COUNT; i++) {
+        /* NOT_MAPPED: the guest took it away, or this CPU could not have it. */
+        hv_status_t ignored = hv_mmio_range_destroy(lab->device, HV_BAR2, layout_at(i).page);
+
+        (void)ignored;
+    }
+    lab->has_ranges = false;
+}
+
+static hv_status_t lab_start(void *context)
+{
+    struct lab *lab = context;
+
+    if (lab->has_ranges)
+        return HV_OK; /* a restart: ranges outlive a stop */
+    for (unsigned i = 0; i < LAYOUT_COUNT; i++) {
+        struct layout layout = layout_at(i);
+        hv_status_t status;
+
+        if ((layout.flags & HV_MMIO_IGNORE_GUEST_PAT) && !hv_caps.ignore_pat)
+            continue;
+        status = hv_mmio_range_create(lab->device, HV_BAR2, layout.page, layout.pages, layout.flags,
+                                      lab->section[LAB_SECTION_MAIN], layout.page);
+        if (status != HV_OK) {
+            log_line("lab", "initial range at page 0x%llx: %s", (unsigned long long)layout.page,
+                     hv_status_name(status));
+            remove_ranges(lab);
+            return status;
+        }
+    }
+    lab->has_ranges = true;
+    return HV_OK;
+}
+
+static void lab_stop(void *context)
+{
+    (void)context;
+}
+
+/* ---- power-on and tear-down ---- */
+
+void lab_fill(struct section *section, uint64_t offset, uint64_t bytes, uint64_t seed)
+{
+    uint64_t words[LAB_MARKED_BYTES / sizeof(uint64_t)];
+
+    while (bytes != 0) {
+        uint64_t now = MIN(bytes, sizeof(words));
+
+        for (uint64_t i = 0; i < now / sizeof(words[0]); i++)
+            words[i] = LAB_PATTERN(seed, offset + i * sizeof(words[0]));
+        section_write(section, offset, words, now);
+        offset += now;
+        bytes -= now;
+    }
+}
+
+/* A section whose pages carry the pattern at both ends: enough to tell every page from every other. */
+static hv_status_t make_section(hv_handle_t *handle, const char *name, uint64_t seed)
+{
+    struct section *section;
+    hv_status_t status =
+        hv_section_create(handle, SECTION_ALL_RIGHTS, name, SECTION_BYTES,
+                          HV_PAGE_EXECUTE_READWRITE, HV_SEC_COMMIT | HV_SEC_LARGE_PAGES, NULL);
+
+    if (status == HV_OK)
+        status = section_ref(*handle, HV_SECTION_MAP_WRITE, SECTION_USER_VIEW, &section);
+    if (status != HV_OK)
+        return status;
+    for (uint64_t page = 0; page < SECTION_BYTES; page += PAGE_BYTES) {
+        lab_fill(section, page, LAB_MARKED_BYTES, seed);
+        lab_fill(section, page + PAGE_BYTES - LAB_MARKED_BYTES, LAB_MARKED_BYTES, seed);
+    }
+    section_unref(section, SECTION_USER_VIEW);
+    return HV_OK;
+}
+
+static void close_handles(struct lab *lab)
+{
+    for (unsigned i = 0; i < LAB_SECTIONS; i++)
+        if (lab->section[i] != 0)
+            (void)hv_handle_close(lab->section[i]);
+    for (unsigned i = 0; i < LAB_HANDLES; i++)
+        if (lab->handle[i] != 0)
+            (void)hv_handle_close(lab->handle[i]);
+}
+
+static hv_status_t lab_initialize(void *context)
+{
+    struct lab *lab = context;
+    hv_status_t status = make_section(&lab->section[LAB_SECTION_MAIN], "lab.main", 1);
+
+    if (status == HV_OK)
+        status = make_section(&lab->section[LAB_SECTION_ALT], "lab.alt", 2);
+    if (status != HV_OK)
+        close_handles(lab); /* a failed power-on is not torn down */
+    return status;
+}
+
+/* The text after "key=", or NULL. */
+static const char *option_value(const char *option, const char *key)
+{
+    size_t length = strlen(key);
+
+    return strncmp(option, key, length) == 0 && option[length] == '=' ? option + length + 1 : NULL;
+}
+
+/* Digits to the end of the text; a base of 16 allows "0x". */
+static bool parse_number(const char *text, unsigned base, uint64_t *number)
+{
+    uint64_t value = 0;
+
+    if (base == 16 && text[0] == '0' && text[1] == 'x')
+        text += 2;
+    if (*text == '\0')
+        return false;
+    for (; *text; text++) {
+        unsigned digit = (unsigned)*text - '0';
+
+        if (digit > 9)
+            digit = ((unsigned)*text | 0x20u) - 'a' + 10;
+        if (digit >= base || value > (UINT64_MAX - digit) / base)
+            return false;
+        value = value * base + digit;
+    }
+    *number = value;
+    return true;
+}
+
+static bool parse_option(struct lab *lab, const char *option)
+{
+    const char *value = option_value(option, "bar4");
+    uint64_t mib;
+
+    if (value) {
+        if (!parse_number(value, 10, &mib) || !IS_POW2(mib) || mib > MAX_BAR4_MIB)
+            return false;
+        lab->bar4_bytes = MIB(mib);
+        return true;
+    }
+    value = option_value(option, "window");
+    lab->has_window = value && parse_number(value, 16, &lab->window);
+    return lab->has_window;
+}
+
+static hv_status_t lab_set_configuration(void *context, uint32_t count, const char *const *strings)
+{
+    struct lab *lab = context;
+    struct hv_section_backing backing = {.kind = HV_BACKING_PHYSICAL};
+
+    for (uint32_t i = 0; i < count; i++)
+        if (!parse_option(lab, strings[i])) {
+            log_line("lab", "option \"%s\" is not understood", strings[i]);
+            return HV_E_INVALID_PARAMETER;
+        }
+    if (lab->has_window != (lab->bar4_bytes != 0)) {
+        log_line("lab", "options bar4 and window belong together");
+        return HV_E_INVALID_PARAMETER;
+    }
+    if (!lab->has_window)
+        return HV_OK;
+    backing.base = HPA(lab->window);
+    backing.bytes = lab->bar4_bytes;
+    return hv_section_create(&lab->section[LAB_SECTION_BAR4],
+                             HV_SECTION_QUERY | HV_SECTION_MAP_READ | HV_SECTION_MAP_WRITE,
+                             "lab.window", 0, HV_PAGE_READWRITE, HV_SEC_COMMIT, &backing);
+}
+
+static void probe_64bit(uint32_t *probed, uint64_t bytes, uint32_t kind)
+{
+    probed[0] = PROBE_LOW(bytes) | PROBE_64BIT | kind;
+    probed[1] = PROBE_HIGH(bytes);
+}
+
+static hv_status_t lab_get_details(void *context, struct hv_pnp_id *id, uint32_t bar_count,
+                                   uint32_t *probed_bars)
+{
+    const struct lab *lab = context;
+
+    *id = (struct hv_pnp_id){.vendor = LAB_VENDOR_ID,
+                             .device = LAB_DEVICE_ID,
+                             .revision = LAB_REVISION,
+                             .base_class = LAB_BASE_CLASS,
+                             .subsystem_vendor = LAB_VENDOR_ID,
+                             .subsystem = LAB_DEVICE_ID};
+    memset(probed_bars, 0, bar_count * sizeof(*probed_bars));
+    probe_64bit(&probed_bars[HV_BAR0], PAGE_BYTES, 0);
+    probe_64bit(&probed_bars[HV_BAR2], SECTION_BYTES, PROBE_PREFETCHABLE);
+    if (lab->bar4_bytes != 0)
+        probe_64bit(&probed_bars[HV_BAR4], lab->bar4_bytes, PROBE_PREFETCHABLE);
+    return HV_OK;
+}
+
+static void lab_teardown(void *context)
+{
+    struct lab *lab = context;
+
+    remove_ranges(
+        lab); /* what the guest made is left to the hypervisor, which says so in its log */
+    close_handles(lab);
+    lab->in_use = false;
+}
+
+static hv_status_t lab_read_config(void *context, uint32_t offset, uint32_t *value)
+{
+    (void)context;
+    (void)offset;
+    *value = 0;
+    return HV_OK;
+}
+
+static hv_status_t lab_write_config(void *context, uint32_t offset, uint32_t value)
+{
+    (void)context;
+    (void)offset;
+    (void)value;
+    return HV_OK;
+}
+
+static const struct hv_device_ops lab_ops = {
+    .version = HV_DEVICE_OPS_VERSION,
+    .initialize = lab_initialize,
+    .set_configuration = lab_set_configuration,
+    .get_details = lab_get_details,
+    .start = lab_start,
+    .stop = lab_stop,
+    .teardown = lab_teardown,
+    .read_config_space = lab_read_config,
+    .write_config_space = lab_write_config,
+    .read_intercepted_memory = lab_read,
+    .write_intercepted_memory = lab_write,
+};
+
+hv_status_t lab_create(struct hv_device_host *host, uint32_t option_count,
+                       const char *const *options, struct hv_device **device)
+{
+    static const struct hv_guid class_id = {"barvisor lab    "};
+    static const struct hv_guid instance_id = {"barvisor lab   0"};
+    hv_status_t status;
+
+    if (the_lab.in_use)
+        return HV_E_BUSY;
+    memset(&the_lab, 0, sizeof(the_lab));
+    the_lab.in_use = true;
+    status = hv_device_create(host, HV_DEVICE_PCI, &class_id, &instance_id, &lab_ops, &the_lab,
+                              option_count, options, &the_lab.device);
+    if (status != HV_OK)
+        the_lab.in_use = false;
+    else
+        *device = the_lab.device;
+    return status;
+}

@@ -1,0 +1,62 @@
+/*
+ * Owns:     the lab device: a PCI device through which a guest calls the device-host API and reads what
+ *           the hypervisor counts and maps.
+ * Promises: every command is one API call with the guest's arguments, unchecked but for their width, so that
+ *           the guest tests the API itself.
+ * Needs:    hv/pci/device.h, hv/pci/inspect.h, lab_regs.h.
+ * Never:    on a machine whose guest is not trusted: it creates sections over any device window.
+ *
+ * Options (words of the configuration's `device` line):
+ *   bar4=<MiB>      BAR4 of that size (a power of two) ...
+ *   window=<hex>    ... over the physical window that starts here
+ */
+#ifndef DRIVERS_VIRTUAL_LAB_H
+#define DRIVERS_VIRTUAL_LAB_H
+
+#include "drivers/virtual/lab_regs.h"
+#include "hv/pci/device.h"
+
+/* Put the lab on the bus. There is one per machine: HV_E_BUSY. Else as hv_device_create(). */
+hv_status_t lab_create(struct hv_device_host *host, uint32_t option_count,
+                       const char *const *options, struct hv_device **device) MUST_CHECK;
+
+/* ---- shared by lab.c and lab_commands.c ---- */
+
+#define LAB_ARGS         8u
+#define LAB_RESULTS      10u
+#define LAB_SECTIONS     3u
+#define LAB_HANDLES      64u /* handles that the guest may have open */
+#define LAB_MARKED_BYTES 64u /* at each end of a page that has the initial pattern */
+
+struct lab_trap {
+    uint64_t offset;
+    uint64_t value;
+    uint8_t bar;
+    uint8_t width;
+    bool write;
+};
+
+struct lab {
+    bool in_use;
+    struct hv_device *device;
+    hv_handle_t section[LAB_SECTIONS]; /* LAB_SECTION_*; 0: not there */
+    hv_handle_t handle[LAB_HANDLES];   /* made by the guest's commands; 0: free place */
+    uint64_t bar4_bytes;
+    uint64_t window;
+    bool has_window;
+    bool has_ranges; /* the initial ranges were made */
+    hv_status_t status;
+    uint64_t arg[LAB_ARGS];
+    uint64_t result[LAB_RESULTS];
+    uint64_t traps;
+    struct lab_trap trap[LAB_TRAP_LOG];
+    uint8_t scratch[LAB_SCRATCH_BYTES];
+};
+
+/* Carry out a command: sets lab->status, and lab->result[] when it succeeds. */
+void lab_command(struct lab *lab, uint32_t command);
+
+/* A section's bytes get LAB_PATTERN(seed, offset). Offset and bytes are multiples of 8. */
+void lab_fill(struct section *section, uint64_t offset, uint64_t bytes, uint64_t seed);
+
+#endif

@@ -1,0 +1,321 @@
+/* BARs: what the guest programs, where it decodes, and the trapped accesses that arrive there. */
+#include "hv/pci/bus.h"
+
+#include "hv/base/string.h"
+#include "hv/pci/config.h"
+#include "hv/pci/range.h"
+
+#define BAR_MIN_BYTES 16u
+#define ROM_MIN_BYTES KIB(2)
+
+/* The guest-physical map of new BARs. A guest may move them anywhere. */
+#define MEM64_START 0x400000000ull /* 16 GiB */
+#define MEM32_START 0xc0000000ull
+#define MEM32_END   0xfe000000ull /* interrupt controllers and firmware live above */
+#define IO_START    0xc000ull
+#define IO_END      0x10000ull
+
+/* ---- the registers ---- */
+
+/* A size mask is ones down to the size; 0 when it is not. */
+static uint64_t mask_bytes(uint64_t mask)
+{
+    uint64_t bytes = mask & -mask;
+
+    return mask == -bytes && bytes >= BAR_MIN_BYTES ? bytes : 0;
+}
+
+static uint64_t extend32(uint64_t mask)
+{
+    return mask | BITS(63, 32);
+}
+
+/* One memory or I/O BAR out of probed[i]; takes probed[i + 1] too when it is 64 bits wide. */
+static hv_status_t probe_bar(struct hv_device *device, unsigned i, const uint32_t *probed)
+{
+    struct hv_bar_state *bar = &device->bar[i];
+
+    bar->io = (probed[i] & PCI_BAR_IO) != 0;
+    bar->kind = probed[i] & (bar->io ? PCI_BAR_IO_KIND : PCI_BAR_MEMORY_KIND);
+    if (bar->io) {
+        /* The upper half of the mask may be missing: ports have 16 bits. */
+        bar->bytes = mask_bytes(extend32((probed[i] & ~PCI_BAR_IO_KIND) | BITS(31, 16)));
+    } else if (FIELD_GET(PCI_BAR_TYPE, bar->kind) == PCI_BAR_TYPE_32) {
+        bar->bytes = mask_bytes(extend32(probed[i] & ~PCI_BAR_MEMORY_KIND));
+    } else if (FIELD_GET(PCI_BAR_TYPE, bar->kind) == PCI_BAR_TYPE_64 && i < HV_BAR5) {
+        bar->bytes = mask_bytes((uint64_t)probed[i + 1] << 32 | (probed[i] & ~PCI_BAR_MEMORY_KIND));
+        device->bar[i + 1].upper = true;
+    }
+    return bar->bytes != 0 ? HV_OK : HV_E_INVALID_PARAMETER;
+}
+
+static hv_status_t probe_rom(struct hv_device *device, uint32_t probed)
+{
+    struct hv_bar_state *bar = &device->bar[HV_BAR_ROM];
+
+    bar->bytes = mask_bytes(extend32(probed & ~PCI_ROM_KIND));
+    return bar->bytes >= ROM_MIN_BYTES ? HV_OK : HV_E_INVALID_PARAMETER;
+}
+
+hv_status_t bars_probe(struct hv_device *device, const uint32_t probed[HV_BAR_COUNT])
+{
+    hv_status_t status = HV_OK;
+
+    for (unsigned i = 0; i < HV_BAR_COUNT; i++)
+        device->bar[i] = (struct hv_bar_state){.device = device, .index = (enum hv_bar)i};
+    for (unsigned i = 0; i <= HV_BAR5 && status == HV_OK; i++)
+        if (probed[i] != 0 && !device->bar[i].upper)
+            status = probe_bar(device, i, probed);
+    if (status == HV_OK && probed[HV_BAR_ROM] != 0)
+        status = probe_rom(device, probed[HV_BAR_ROM]);
+    if (status != HV_OK)
+        for (unsigned i = 0; i < HV_BAR_COUNT; i++)
+            device->bar[i] = (struct hv_bar_state){.device = device, .index = (enum hv_bar)i};
+    return status;
+}
+
+static bool is_64bit(const struct hv_bar_state *bar)
+{
+    return bar->index != HV_BAR_ROM && !bar->io &&
+           FIELD_GET(PCI_BAR_TYPE, bar->kind) == PCI_BAR_TYPE_64;
+}
+
+/* The next naturally aligned place below `end`, or 0: the guest has to find one. */
+static uint64_t place(uint64_t *next, uint64_t bytes, uint64_t end)
+{
+    uint64_t base = ALIGN_UP(*next, bytes);
+
+    if (base < *next || base >= end || end - base < bytes)
+        return 0;
+    *next = base + bytes;
+    return base;
+}
+
+void bars_assign(struct hv_device_host *host, struct hv_device *device)
+{
+    if (host->next_mem64 == 0) {
+        host->next_mem64 = MEM64_START;
+        host->next_mem32 = MEM32_START;
+        host->next_io = IO_START;
+    }
+    for (unsigned i = 0; i < HV_BAR_COUNT; i++) {
+        struct hv_bar_state *bar = &device->bar[i];
+
+        if (bar->bytes == 0)
+            continue;
+        if (bar->io)
+            bar->base = place(&host->next_io, bar->bytes, IO_END);
+        else if (is_64bit(bar))
+            bar->base = place(&host->next_mem64, bar->bytes, BIT(PT_INPUT_BITS));
+        else
+            bar->base = place(&host->next_mem32, bar->bytes, MEM32_END);
+    }
+}
+
+uint32_t bar_register_read(const struct hv_device *device, enum hv_bar index)
+{
+    const struct hv_bar_state *bar = &device->bar[index];
+
+    if (bar->upper)
+        return (uint32_t)(device->bar[index - 1].base >> 32);
+    return (uint32_t)bar->base | bar->kind | (bar->rom_enabled ? (uint32_t)PCI_ROM_ENABLE : 0);
+}
+
+void bar_register_write(struct hv_device *device, enum hv_bar index, uint32_t value)
+{
+    struct hv_bar_state *bar = &device->bar[index];
+
+    if (bar->upper) {
+        bar--;
+        bar->base = (uint64_t)value << 32 | (bar->base & BITS(31, 0));
+    } else if (bar->bytes != 0) {
+        bar->base = (bar->base & BITS(63, 32)) | value;
+        if (index == HV_BAR_ROM)
+            bar->rom_enabled = (value & PCI_ROM_ENABLE) != 0;
+    }
+    if (bar->bytes != 0) /* size bits, and with them the type bits, cannot be written */
+        bar->base &= -bar->bytes;
+}
+
+/* ---- trapped accesses: no lock is held over the device's code ---- */
+
+static uint64_t access_read(void *owner, uint64_t offset, unsigned bytes)
+{
+    struct hv_bar_state *bar = owner;
+    struct hv_device *device = bar->device;
+    uint64_t value = ~0ull;
+    hv_status_t status;
+
+    __atomic_fetch_add(&bar->trapped_reads, 1, __ATOMIC_RELAXED);
+    device_enter(device);
+    status = device->ops->read_intercepted_memory(device->context, bar->index, offset, bytes,
+                                                  (uint8_t *)&value);
+    if (UNLIKELY(status != HV_OK)) {
+        __atomic_fetch_add(&bar->callback_failures, 1, __ATOMIC_RELAXED);
+        value = ~0ull;
+    }
+    device_leave(device);
+    return value & ones_of(bytes);
+}
+
+/* A write that traps although a range holds the page: the range is read-only. */
+static void count_range_write(struct hv_bar_state *bar, uint64_t offset)
+{
+    struct hv_range *range;
+
+    lock_acquire(&bar->device->lock);
+    range = range_find(bar, offset >> PAGE_SHIFT);
+    if (range)
+        range->trapped_writes++;
+    lock_release(&bar->device->lock);
+}
+
+static void access_write(void *owner, uint64_t offset, unsigned bytes, uint64_t value)
+{
+    struct hv_bar_state *bar = owner;
+    struct hv_device *device = bar->device;
+    hv_status_t status;
+
+    __atomic_fetch_add(&bar->trapped_writes, 1, __ATOMIC_RELAXED);
+    if (bar->ranges.count != 0)
+        count_range_write(bar, offset);
+    device_enter(device);
+    status = device->ops->write_intercepted_memory(device->context, bar->index, offset, bytes,
+                                                   (const uint8_t *)&value);
+    if (UNLIKELY(status != HV_OK))
+        __atomic_fetch_add(&bar->callback_failures, 1, __ATOMIC_RELAXED);
+    device_leave(device);
+}
+
+/* ---- decode ---- */
+
+/* Can a BAR be at its base at all? Guest RAM wins over devices. */
+static bool is_usable(const struct hv_bar_state *bar)
+{
+    struct vm *vm = bar->device->host->vm;
+    uint64_t limit = BIT(MIN((unsigned)hv_caps.physical_bits, PT_INPUT_BITS));
+
+    return bar->base < limit && bar->bytes <= limit - bar->base &&
+           !vm_ram_overlaps(vm, GPA(bar->base), bar->bytes);
+}
+
+/* Region and leaves, all or nothing. Caller holds vm->tables_lock. */
+static hv_status_t map_bar(struct vm *vm, struct hv_bar_state *bar)
+{
+    const struct mmio_handler handler = {access_read, access_write, bar};
+    struct pt_flush flush = {0};
+    hv_status_t status = mmio_region_add(&vm->regions, GPA(bar->base), bar->bytes, &handler);
+
+    if (status != HV_OK)
+        return status;
+    status = ranges_activate(bar, bar->base, &flush);
+    if (status != HV_OK) {
+        hv_status_t removed = mmio_region_remove(&vm->regions, GPA(bar->base));
+
+        ASSERT(removed == HV_OK);
+        return status;
+    }
+    vm_flush(vm, &flush);
+    bar->live = true;
+    bar->live_base = bar->base;
+    return HV_OK;
+}
+
+/* Let a waiting BAR in if its address is free. Caller holds the device's lock. */
+static bool bring_up(struct hv_device_host *host, struct hv_bar_state *bar)
+{
+    struct vm *vm = host->vm;
+    hv_status_t status;
+
+    if (!is_usable(bar))
+        return false;
+    lock_acquire(&vm->tables_lock);
+    status = map_bar(vm, bar);
+    lock_release(&vm->tables_lock);
+    if (status != HV_OK && status != HV_E_CONFLICTING_ADDRESSES &&
+        log_limit_pass(&host->failure_log))
+        log_line("pci", "00:%02x.0 BAR%u stays inactive at 0x%llx: %s", bar->device->slot,
+                 (unsigned)bar->index, (unsigned long long)bar->base, hv_status_name(status));
+    return status == HV_OK;
+}
+
+/* Leaves go first, so that no access reaches the frames once the region is gone. */
+static void take_down(struct vm *vm, struct hv_bar_state *bar)
+{
+    struct pt_flush flush = {0};
+    hv_status_t removed;
+
+    lock_acquire(&vm->tables_lock);
+    ranges_deactivate(bar, &flush);
+    removed = mmio_region_remove(&vm->regions, GPA(bar->live_base));
+    vm_flush(vm, &flush);
+    lock_release(&vm->tables_lock);
+    ASSERT(removed == HV_OK);
+    bar->live = false;
+}
+
+static void wait_append(struct hv_device_host *host, struct hv_bar_state *bar)
+{
+    struct hv_bar_state **link = &host->waiting;
+
+    while (*link)
+        link = &(*link)->next_waiting;
+    bar->next_waiting = NULL;
+    *link = bar;
+}
+
+static void wait_remove(struct hv_device_host *host, struct hv_bar_state *bar)
+{
+    for (struct hv_bar_state **link = &host->waiting; *link; link = &(*link)->next_waiting)
+        if (*link == bar) {
+            *link = bar->next_waiting;
+            return;
+        }
+}
+
+static bool is_wanted(const struct hv_bar_state *bar)
+{
+    if (bar->bytes == 0 || bar->io || !(bar->device->command & PCI_COMMAND_MEMORY))
+        return false;
+    return bar->index != HV_BAR_ROM || bar->rom_enabled;
+}
+
+/* Follow the registers of one BAR as far as it concerns this BAR alone. */
+static void update_bar(struct hv_device_host *host, struct hv_bar_state *bar)
+{
+    bool wanted = is_wanted(bar);
+
+    if (bar->live && (!wanted || bar->base != bar->live_base)) {
+        take_down(host->vm, bar);
+        if (wanted)
+            wait_append(host, bar);
+    } else if (!bar->live && wanted && !bar->wanted) {
+        wait_append(host, bar);
+    } else if (!bar->live && !wanted && bar->wanted) {
+        wait_remove(host, bar);
+    }
+    bar->wanted = wanted;
+}
+
+void bars_update(struct hv_device_host *host, struct hv_device *device)
+{
+    struct hv_bar_state **link = &host->waiting;
+
+    lock_acquire(&device->lock);
+    for (unsigned i = 0; i < HV_BAR_COUNT; i++)
+        update_bar(host, &device->bar[i]);
+    lock_release(&device->lock);
+
+    while (*link) {
+        struct hv_bar_state *bar = *link;
+        bool is_up;
+
+        lock_acquire(&bar->device->lock);
+        is_up = bring_up(host, bar);
+        lock_release(&bar->device->lock);
+        if (is_up)
+            *link = bar->next_waiting;
+        else
+            link = &bar->next_waiting;
+    }
+}

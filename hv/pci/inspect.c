@@ -1,0 +1,160 @@
+#include "hv/pci/inspect.h"
+
+#include "hv/mem/frames.h"
+#include "hv/pci/range.h"
+
+#define FNV_OFFSET 0xcbf29ce484222325ull
+#define FNV_PRIME  0x100000001b3ull
+
+static void describe_range(const struct hv_bar_state *bar, const struct hv_range *range,
+                           struct hv_mmio_range_info *info)
+{
+    *info = (struct hv_mmio_range_info){
+        .bar_page = range->node.key,
+        .page_count = range->pages,
+        .section_page = range->section_page,
+        .flags = range->flags,
+        .section_id = section_id(range->section),
+        .memtype = (enum memtype)range->memtype,
+        .live = bar->live,
+        .trapped_writes = range->trapped_writes,
+    };
+    for (unsigned level = 1; level < PT_LEVELS; level++)
+        info->leaves[level] = range->leaves[level];
+}
+
+hv_status_t hv_mmio_range_query(struct hv_device *device, enum hv_bar bar, uint64_t bar_page,
+                                struct hv_mmio_range_info *info)
+{
+    struct hv_bar_state *state;
+    const struct hv_range *range;
+    hv_status_t status;
+
+    if (!device_is_known(device))
+        return HV_E_INVALID_HANDLE;
+    if (!info)
+        return HV_E_INVALID_PARAMETER_4;
+    lock_acquire(&device->lock);
+    status = device_memory_bar(device, bar, &state);
+    if (status == HV_OK) {
+        range = range_find(state, bar_page);
+        if (range)
+            describe_range(state, range, info);
+        else
+            status = HV_E_NOT_MAPPED;
+    }
+    lock_release(&device->lock);
+    return status;
+}
+
+hv_status_t inspect_bar(struct hv_device *device, enum hv_bar bar, struct hv_bar_stats *stats)
+{
+    const struct hv_bar_state *state;
+
+    if (!device_is_known(device))
+        return HV_E_INVALID_HANDLE;
+    if ((unsigned)bar >= HV_BAR_COUNT)
+        return HV_E_INVALID_PARAMETER_2;
+    state = &device->bar[bar];
+    if (state->bytes == 0)
+        return HV_E_NO_SUCH_BAR;
+    lock_acquire(&device->lock);
+    *stats = (struct hv_bar_stats){
+        .bytes = state->bytes,
+        .base = state->base,
+        .decoded = state->live,
+        .ranges = state->ranges.count,
+        .direct_pages = state->live ? state->range_pages : 0,
+        .trapped_reads = state->trapped_reads,
+        .trapped_writes = state->trapped_writes,
+        .callback_failures = state->callback_failures,
+    };
+    lock_release(&device->lock);
+    return HV_OK;
+}
+
+void inspect_leaf(struct hv_device *device, gpa_t gpa, struct inspect_leaf *leaf)
+{
+    struct vm *vm = device->host->vm;
+    struct pt_leaf found;
+
+    *leaf = (struct inspect_leaf){0};
+    if (gpa.v >> PT_INPUT_BITS)
+        return;
+    lock_acquire(&vm->tables_lock);
+    if (pt_lookup(&vm->tables, gpa.v, &found))
+        *leaf = (struct inspect_leaf){
+            .present = true,
+            .rights = found.attr.rights,
+            .memtype = found.attr.memtype,
+            .ignore_pat = found.attr.ignore_pat,
+            .level = found.level,
+        };
+    lock_release(&vm->tables_lock);
+}
+
+struct vm *inspect_vm(struct hv_device *device)
+{
+    return device->host->vm;
+}
+
+static uint64_t hash_word(uint64_t hash, uint64_t word)
+{
+    for (unsigned i = 0; i < sizeof(word); i++) {
+        hash = (hash ^ (word & 0xff)) * FNV_PRIME;
+        word >>= 8;
+    }
+    return hash;
+}
+
+static uint64_t hash_bar(uint64_t hash, const struct hv_bar_state *bar)
+{
+    hash = hash_word(hash, bar->live ? bar->live_base : ~0ull);
+    for (struct tree_node *node = tree_first(&bar->ranges); node; node = tree_next(node)) {
+        const struct hv_range *range = CONTAINER_OF(node, struct hv_range, node);
+
+        hash = hash_word(hash, range->node.key);
+        hash = hash_word(hash, range->pages);
+        hash = hash_word(hash, range->section_page);
+        hash = hash_word(hash, section_id(range->section));
+        hash = hash_word(hash, (uint64_t)range->memtype << 32 | range->flags);
+    }
+    return hash;
+}
+
+uint64_t inspect_hash(struct hv_device *device)
+{
+    struct hv_device_host *host = device->host;
+    uint64_t hash = FNV_OFFSET;
+
+    for (unsigned slot = 0; slot < host->slot_end; slot++) {
+        struct hv_device *each = host->slot[slot];
+
+        if (!each)
+            continue;
+        hash = hash_word(hash, slot);
+        lock_acquire(&each->lock);
+        for (unsigned i = 0; i < HV_BAR_COUNT; i++)
+            hash = hash_bar(hash, &each->bar[i]);
+        lock_release(&each->lock);
+    }
+    lock_acquire(&host->vm->tables_lock);
+    hash = hash_word(hash, pt_hash(&host->vm->tables));
+    lock_release(&host->vm->tables_lock);
+    return hash;
+}
+
+void inspect_totals(struct hv_device *device, struct inspect_totals *totals)
+{
+    struct hv_device_host *host = device->host;
+
+    *totals = (struct inspect_totals){
+        .free_frames = hv_frames.free_pages,
+        .table_pages = host->vm->pool.used_tables,
+        .ledger_mappings = hv_ledger.mappings,
+        .sections = section_live_count(),
+    };
+    for (unsigned slot = 0; slot < host->slot_end; slot++)
+        if (host->slot[slot])
+            totals->ranges += host->slot[slot]->range_count;
+}

@@ -1,0 +1,119 @@
+/* What the console shows of the bus: lines of at most 100 columns. */
+#include "hv/pci/bus.h"
+#include "hv/pci/range.h"
+
+#define NAME_COLUMNS 16
+#define TEXT_BYTES   48
+
+static const char *bar_name(enum hv_bar index)
+{
+    static const char *const names[HV_BAR_COUNT] = {"BAR0", "BAR1", "BAR2", "BAR3",
+                                                    "BAR4", "BAR5", "ROM "};
+
+    return names[index];
+}
+
+/* "4K x2 2M x1", or "-" for a range without leaves. */
+static void leaves_text(const struct hv_range *range, char *out, size_t bytes)
+{
+    static const char *const sizes[PT_LEVELS] = {"", "4K", "2M", "1G"};
+    size_t used = 0;
+
+    format(out, bytes, "-");
+    for (unsigned level = 1; level < PT_LEVELS; level++) {
+        int length;
+
+        if (range->leaves[level] == 0 || used >= bytes)
+            continue;
+        length = format(out + used, bytes - used, "%s%s x%llu", used ? " " : "", sizes[level],
+                        (unsigned long long)range->leaves[level]);
+        used += length > 0 ? (size_t)length : 0;
+    }
+}
+
+static void section_text(const struct section *section, char *out, size_t bytes)
+{
+    if (*section_name(section))
+        format(out, bytes, "%.*s", NAME_COLUMNS, section_name(section));
+    else
+        format(out, bytes, "#%u", section_id(section));
+}
+
+static void print_range(const struct hv_bar_state *bar, const struct hv_range *range)
+{
+    char leaves[TEXT_BYTES];
+    char section[TEXT_BYTES];
+
+    leaves_text(range, leaves, sizeof(leaves));
+    section_text(range->section, section, sizeof(section));
+    log_line("pci", "00:%02x.0 %s pages 0x%04llx-0x%04llx -> %s+0x%llx R%c%c %-2s %s %s%s",
+             bar->device->slot, bar_name(bar->index), (unsigned long long)range->node.key,
+             (unsigned long long)(range->node.key + range->pages - 1), section,
+             (unsigned long long)range->section_page, range->flags & HV_MMIO_WRITEABLE ? 'W' : '-',
+             range->flags & HV_MMIO_EXECUTABLE ? 'X' : '-', memtype_name(range->memtype),
+             range->flags & HV_MMIO_IGNORE_GUEST_PAT ? "ipat" : "pat ", leaves,
+             bar->live ? " live" : "");
+}
+
+static void print_hole(const struct hv_bar_state *bar, uint64_t first, uint64_t end)
+{
+    if (first < end)
+        log_line("pci", "00:%02x.0 %s pages 0x%04llx-0x%04llx trapped", bar->device->slot,
+                 bar_name(bar->index), (unsigned long long)first, (unsigned long long)(end - 1));
+}
+
+static void print_bar(const struct hv_bar_state *bar)
+{
+    uint64_t next = 0;
+
+    log_line("pci", "00:%02x.0 %s at 0x%llx, 0x%llx bytes, %s", bar->device->slot,
+             bar_name(bar->index), (unsigned long long)bar->base, (unsigned long long)bar->bytes,
+             bar->live     ? "live"
+             : bar->wanted ? "decoded, but its address cannot be used now"
+                           : "not decoded");
+    for (struct tree_node *node = tree_first(&bar->ranges); node; node = tree_next(node)) {
+        const struct hv_range *range = CONTAINER_OF(node, struct hv_range, node);
+
+        print_hole(bar, next, node->key);
+        print_range(bar, range);
+        next = node->key + range->pages;
+    }
+    print_hole(bar, next, bar->bytes >> PAGE_SHIFT);
+}
+
+static void print_bar_stats(const struct hv_bar_state *bar)
+{
+    log_line("pci", "00:%02x.0 %s %llu direct pages, %llu trapped reads, %llu writes, %llu failed",
+             bar->device->slot, bar_name(bar->index),
+             (unsigned long long)(bar->live ? bar->range_pages : 0),
+             (unsigned long long)bar->trapped_reads, (unsigned long long)bar->trapped_writes,
+             (unsigned long long)bar->callback_failures);
+}
+
+/* Every BAR of every device, each with its device's lock held. */
+static void for_each_bar(struct hv_device_host *host, void (*print)(const struct hv_bar_state *bar))
+{
+    lock_acquire(&host->lock);
+    for (unsigned slot = 0; slot < host->slot_end; slot++) {
+        struct hv_device *device = host->slot[slot];
+
+        if (!device)
+            continue;
+        lock_acquire(&device->lock);
+        for (unsigned i = 0; i < HV_BAR_COUNT; i++)
+            if (device->bar[i].bytes != 0)
+                print(&device->bar[i]);
+        lock_release(&device->lock);
+    }
+    lock_release(&host->lock);
+}
+
+void pci_print_bars(struct hv_device_host *host)
+{
+    for_each_bar(host, print_bar);
+}
+
+void pci_print_stats(struct hv_device_host *host)
+{
+    for_each_bar(host, print_bar_stats);
+}

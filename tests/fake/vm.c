@@ -1,0 +1,170 @@
+#include "tests/fake/vm.h"
+
+#include "hv/base/assert.h"
+#include "hv/base/bits.h"
+#include "hv/base/string.h"
+#include "hv/mem/window.h"
+#include "hv/pci/inspect.h"
+
+#define CLOCK_STEP 10u
+
+struct hv_caps hv_caps;
+enum fake_way fake_vm_way;
+struct hv_memtype_report fake_vm_report;
+
+void fake_vm_create(struct vm *vm)
+{
+    struct vm_port kept[VM_MAX_PORTS];
+    unsigned ports = vm->port_count;
+    hv_status_t status;
+
+    memcpy(kept, vm->port, sizeof(kept));
+    hv_caps = (struct hv_caps){
+        .backend = "fake",
+        .table_format = "ept",
+        .ignore_pat = true,
+        .large_2m = true,
+        .large_1g = true,
+        .large_executable = true,
+        .physical_bits = FAKE_VM_PHYSICAL_BITS,
+    };
+    *vm = (struct vm){
+        .ram_count = 2,
+        .ram = {{GPA(0), HPA(0), FAKE_VM_LOW_BYTES / PAGE_BYTES},
+                {GPA(FAKE_VM_HIGH_START), HPA(0), FAKE_VM_HIGH_BYTES / PAGE_BYTES}},
+        .port_count = ports,
+    };
+    memcpy(vm->port, kept, sizeof(kept));
+    status = pt_root_create(&vm->tables, &pt_format_ept, &vm->pool, 3);
+    ASSERT(status == HV_OK);
+}
+
+void fake_vm_destroy(struct vm *vm)
+{
+    ASSERT(vm->regions.count == 0 && vm->pool.used_tables == 1 && vm->pool.reserved == 0);
+    pt_root_destroy(&vm->tables);
+}
+
+/* ---- what hv/pci calls ---- */
+
+bool vm_ram_overlaps(const struct vm *vm, gpa_t gpa, uint64_t bytes)
+{
+    for (unsigned i = 0; i < vm->ram_count; i++) {
+        const struct vm_ram *ram = &vm->ram[i];
+
+        if (gpa.v < ram->gpa.v + ram->pages * PAGE_BYTES && gpa.v + bytes > ram->gpa.v)
+            return true;
+    }
+    return false;
+}
+
+hv_status_t vm_port_register(struct vm *vm, const struct vm_port *port)
+{
+    if (vm->port_count == VM_MAX_PORTS)
+        return HV_E_QUOTA;
+    vm->port[vm->port_count++] = *port;
+    return HV_OK;
+}
+
+void vm_flush(struct vm *vm, struct pt_flush *flush)
+{
+    ASSERT(lock_is_held(&vm->tables_lock));
+    if (flush->needed) {
+        vm->generation++;
+        vm->stats.flushes++;
+    }
+    pt_flush_done(&vm->tables, flush);
+}
+
+hv_status_t hv_effective_memtype(struct vp *vp, gva_t gva, struct hv_memtype_report *report)
+{
+    (void)vp;
+    *report = fake_vm_report;
+    report->gpa = GPA(gva.v);
+    return HV_OK;
+}
+
+uint64_t bench_clock(void)
+{
+    static uint64_t now;
+
+    return now += CLOCK_STEP;
+}
+
+/* ---- what a guest does ---- */
+
+static bool has_leaf(const struct vm *vm, uint64_t gpa, uint8_t rights, struct pt_leaf *leaf)
+{
+    return pt_lookup(&vm->tables, gpa, leaf) && (leaf->attr.rights & rights) == rights;
+}
+
+static const struct mmio_handler *find_region(struct vm *vm, uint64_t gpa, uint64_t *offset)
+{
+    unsigned last = 0;
+    unsigned region = mmio_region_find(&vm->regions, GPA(gpa), &last);
+
+    fake_vm_way = region == MMIO_NONE ? FAKE_NOBODY : FAKE_TRAPPED;
+    if (region == MMIO_NONE)
+        return NULL;
+    *offset = gpa - vm->regions.key[region].start;
+    return &vm->regions.handler[region];
+}
+
+uint64_t fake_vm_read(struct vm *vm, uint64_t gpa, unsigned bytes)
+{
+    const struct mmio_handler *handler;
+    struct pt_leaf leaf;
+    uint64_t offset, value = 0;
+
+    if (has_leaf(vm, gpa, PT_R, &leaf)) {
+        fake_vm_way = FAKE_DIRECT;
+        window_read(HPA(leaf.frame.v + (gpa & PAGE_MASK)), (enum memtype)leaf.attr.memtype, &value,
+                    bytes);
+        return value;
+    }
+    handler = find_region(vm, gpa, &offset);
+    return handler ? handler->read(handler->owner, offset, bytes) : ones_of(bytes);
+}
+
+void fake_vm_write(struct vm *vm, uint64_t gpa, unsigned bytes, uint64_t value)
+{
+    const struct mmio_handler *handler;
+    struct pt_leaf leaf;
+    uint64_t offset;
+
+    if (has_leaf(vm, gpa, PT_R | PT_W, &leaf)) {
+        fake_vm_way = FAKE_DIRECT;
+        window_write(HPA(leaf.frame.v + (gpa & PAGE_MASK)), (enum memtype)leaf.attr.memtype, &value,
+                     bytes);
+        return;
+    }
+    handler = find_region(vm, gpa, &offset);
+    if (handler)
+        handler->write(handler->owner, offset, bytes, value & ones_of(bytes));
+}
+
+static const struct vm_port *find_port(const struct vm *vm, uint16_t port)
+{
+    for (unsigned i = 0; i < vm->port_count; i++)
+        if ((uint16_t)(port - vm->port[i].first) < vm->port[i].count)
+            return &vm->port[i];
+    return NULL;
+}
+
+uint32_t fake_vm_in(struct vm *vm, uint16_t port, unsigned bytes)
+{
+    const struct vm_port *range = find_port(vm, port);
+    uint32_t value = UINT32_MAX;
+
+    if (range)
+        value = range->in(range->owner, (uint16_t)(port - range->first), bytes);
+    return value & (uint32_t)ones_of(bytes);
+}
+
+void fake_vm_out(struct vm *vm, uint16_t port, unsigned bytes, uint32_t value)
+{
+    const struct vm_port *range = find_port(vm, port);
+
+    if (range)
+        range->out(range->owner, (uint16_t)(port - range->first), bytes, value);
+}
