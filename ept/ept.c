@@ -415,8 +415,7 @@ static uint64_t clear(struct pt_root *root, uint64_t *first, uint64_t count, uns
     uint64_t leaf_mark = level == 1 ? 0 : root->fmt->large;
     const uint64_t *end = first + count;
     uint64_t *entry = first;
-    uint64_t cleared = 0;
-    uint64_t tables = 0;
+    uint64_t cleared = 0, tables = 0;
 
     for (; entry != end; entry++) {
         uint64_t old = load(entry);
@@ -516,8 +515,7 @@ static void unmap_range(struct pt_root *root, uint64_t addr, uint64_t left, stru
 void pt_unmap(struct pt_root *root, uint64_t addr, uint64_t pages, struct pt_flush *flush)
 {
     addr &= INPUT_MASK;
-    ASSERT((addr & PAGE_MASK) == 0);
-    ASSERT(pages <= (BIT(PT_INPUT_BITS) - addr) / PAGE_BYTES);
+    ASSERT((addr & PAGE_MASK) == 0 && pages <= (BIT(PT_INPUT_BITS) - addr) / PAGE_BYTES);
     if (pages == 1 && LIKELY(unmap_page(root, addr, flush)))
         return;
     unmap_range(root, addr, pages * PAGE_BYTES, flush);
