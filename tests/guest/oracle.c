@@ -1,44 +1,46 @@
 /*
- * Loads between magic breaks, one for each type, IPAT and leaf size: a debugger that shows what the CPU
- * walked can check each leaf without the hypervisor's help.
+ * Loads between magic breaks, at the edges of every initial range: a debugger that shows what the CPU walked
+ * checks each leaf without the hypervisor's help. Each access is announced by a line of numbers.
  */
 #include "tests/guest/guest.h"
 
-#define AT (LAB_FREE_PAGE + 512u)
-
 static unsigned number;
 
-static void one(unsigned t, unsigned ipat, bool large)
+static void touch(const struct initial *r, uint64_t page)
 {
-    uint64_t pages = large ? 512 : 1, gva = GVA_BAR2 + AT * PAGE;
-    uint32_t flags = F_TYPE(t) | F_WRITE | (ipat ? F_IPAT : 0u);
+    uint64_t gva = GVA_BAR2 + page * PAGE + 8;
 
-    if (!type_legal(ipat != 0))
-        return;
-    number++;
-    if (!expect_status("create", range_create(AT, pages, flags, lab.main, AT), HV_OK))
-        return;
-    say("# oracle %u gva=0x%lx gpa=0x%lx type=%s ipat=%u level=%u\n", number, gva,
-        lab.base[2] + AT * PAGE, type_name[t], ipat,
-        large && (lab.caps & LAB_CAP_LARGE_2M) ? 2u : 1u);
+    say("# oracle %u gva=0x%lx gpa=0x%lx bar2=0x%lx pat=0x%lx type=%u ipat=%u level=%u\n", ++number,
+        gva, lab.base[2] + page * PAGE + 8, lab.base[2], (uint64_t)GUEST_PAT, type_value[r->type],
+        r->ipat, initial_level(r, page));
     invlpg(gva);
     __asm__ volatile("xchgw %%bx, %%bx\n\tmovl (%0), %%eax\n\txchgw %%bx, %%bx" ::"r"(gva)
                      : "eax", "memory");
-    expect_status("destroy", range_destroy(AT), HV_OK);
+}
+
+/* First and last page, and both sides of each 2 MiB border inside. */
+static void touch_range(unsigned n)
+{
+    struct initial r = initial_range(n);
+    uint64_t last = r.page + r.pages - 1;
+
+    if (!type_legal(r.ipat != 0))
+        return;
+    for (uint64_t p = r.page; p <= last; p++)
+        if (p == r.page || p == last || p % 512 == 0 || p % 512 == 511)
+            touch(&r, p);
 }
 
 void oracle_run(void)
 {
     say("TAP version 13\n1..1\n");
     if (!lab.present) {
-        say("ok 1 - oracle # SKIP no lab device\n");
+        say("ok 1 - oracle: loads # SKIP no lab device\n");
         tap_done(0, 0, 1);
         return;
     }
-    for (unsigned large = 0; large < 2; large++)
-        for (unsigned t = 0; t < 5; t++)
-            for (unsigned ipat = 0; ipat < 2; ipat++)
-                one(t, ipat, large);
-    say("%sok 1 - oracle: %u loads\n", failed() ? "not " : "", number);
-    tap_done(!failed(), failed(), 0);
+    for (unsigned n = 0; n < INITIAL_COUNT; n++)
+        touch_range(n);
+    say("ok 1 - oracle: %u loads\n", number);
+    tap_done(1, 0, 0);
 }

@@ -262,11 +262,11 @@ static void half_mapped(unsigned i)
 }
 
 static const struct check list[] = {
-    {"trap", NULL, name_border, 2 * BORDERS, true, border_run},
-    {"trap", NULL, name_end, 4, true, end_run},
-    {"trap", NULL, name_start, 2, true, start_run},
-    {"trap", "an access across two guest pages that are not neighbours", NULL, 0, true, scattered},
-    {"trap", "second page not mapped by the guest: #PF and no side effect", NULL, 0, true,
+    {"cross", NULL, name_border, 2 * BORDERS, true, border_run},
+    {"cross", NULL, name_end, 4, true, end_run},
+    {"cross", NULL, name_start, 2, true, start_run},
+    {"cross", "an access across two guest pages that are not neighbours", NULL, 0, true, scattered},
+    {"cross", "second page not mapped by the guest: #PF and no side effect", NULL, 0, true,
      half_mapped},
 };
 const struct check_list checks_cross = {list, COUNT_OF(list)};

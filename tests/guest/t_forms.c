@@ -214,7 +214,7 @@ static void self(unsigned i)
 
 static void name_family(char *out, unsigned n)
 {
-    format_text(out, NAME_ROOM, "forms: %s", family_name[n]);
+    format_text(out, NAME_ROOM, "%s", family_name[n]);
 }
 
 /* ---- absolute addresses, encoded at run time ---- */
@@ -263,7 +263,7 @@ static void moffs(unsigned i)
 
 static void name_moffs(char *out, unsigned i)
 {
-    format_text(out, NAME_ROOM, "forms: moffs with %u-bit address", i == 1 ? 32u : 64u);
+    format_text(out, NAME_ROOM, "moffs with %u-bit address", i == 1 ? 32u : 64u);
 }
 
 /* SIB without base and index: [disp32]; and RIP-relative. The displacement must reach GVA_BAR2. */
@@ -299,7 +299,7 @@ static void absolute(unsigned i)
 
 static void name_absolute(char *out, unsigned i)
 {
-    format_text(out, NAME_ROOM, "forms: %s", i == 0 ? "[disp32] alone" : "RIP-relative");
+    format_text(out, NAME_ROOM, "%s", i == 0 ? "[disp32] alone" : "RIP-relative");
 }
 
 /* ---- where the code lies ---- */
@@ -326,7 +326,7 @@ static void code_pages(unsigned i)
 
 static void name_code_pages(char *out, unsigned i)
 {
-    format_text(out, NAME_ROOM, "forms: code in %s guest pages", i == 0 ? "4 KiB" : "1 GiB");
+    format_text(out, NAME_ROOM, "code in %s guest pages", i == 0 ? "4 KiB" : "1 GiB");
 }
 
 /* Instruction bytes across a page border, and the two pages are no neighbours in guest RAM. */
@@ -415,12 +415,12 @@ static void name_refused(char *out, unsigned i)
 }
 
 static const struct check list[] = {
-    {"self", "the model of the instruction forms against RAM", NULL, 0, false, self},
-    {"trap", NULL, name_family, FAMILIES, true, family},
-    {"trap", NULL, name_moffs, 2, true, moffs},
-    {"trap", NULL, name_absolute, 2, true, absolute},
-    {"trap", NULL, name_code_pages, 2, true, code_pages},
-    {"trap", "forms: instruction bytes across a page border", NULL, 0, true, code_crosses},
-    {"trap", NULL, name_refused, REFUSED_COUNT, true, refused},
+    {"forms", "the model of the instruction forms against RAM", NULL, 0, false, self},
+    {"forms", NULL, name_family, FAMILIES, true, family},
+    {"forms", NULL, name_moffs, 2, true, moffs},
+    {"forms", NULL, name_absolute, 2, true, absolute},
+    {"forms", NULL, name_code_pages, 2, true, code_pages},
+    {"forms", "instruction bytes across a page border", NULL, 0, true, code_crosses},
+    {"forms", NULL, name_refused, REFUSED_COUNT, true, refused},
 };
 const struct check_list checks_forms = {list, COUNT_OF(list)};

@@ -101,10 +101,10 @@ static void toggled(unsigned i)
 }
 
 static const struct check list[] = {
-    {"bars", "BAR2 over guest RAM: RAM wins, and back", NULL, 0, true, over_ram},
-    {"bars", "BAR2 over guest RAM with decode toggled", NULL, 0, true, over_ram_toggled},
-    {"bars", "BAR0 onto BAR2: the first wins, the other revives", NULL, 0, true, second_waits},
-    {"bars", "BAR2 onto BAR0: the first wins, the other revives", NULL, 0, true, first_stays},
-    {"bars", "two BARs at one address and decode toggled", NULL, 0, true, toggled},
+    {"overlap", "BAR2 over guest RAM: RAM wins, and back", NULL, 0, true, over_ram},
+    {"overlap", "BAR2 over guest RAM with decode toggled", NULL, 0, true, over_ram_toggled},
+    {"overlap", "BAR0 onto BAR2: the first wins, the other revives", NULL, 0, true, second_waits},
+    {"overlap", "BAR2 onto BAR0: the first wins, the other revives", NULL, 0, true, first_stays},
+    {"overlap", "two BARs at one address and decode toggled", NULL, 0, true, toggled},
 };
 const struct check_list checks_overlap = {list, COUNT_OF(list)};

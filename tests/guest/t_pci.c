@@ -168,7 +168,6 @@ static void bar_kind(unsigned bar)
     if (lab.bytes[bar] == 0) {
         expect(bar == 4, "BAR absent");
         expect_eq("absent BAR", pci_read(lab.slot, 0, CFG_BAR(bar), 4), 0);
-        skip("BAR4 is not configured");
         return;
     }
     expect_eq("type bits", pci_read(lab.slot, 0, CFG_BAR(bar), 4) & 0xf, expected);
@@ -190,11 +189,13 @@ static void sizing(unsigned i)
     bool on = i % 2;
     uint64_t got;
 
-    if (lab.bytes[bar] == 0) {
-        skip("BAR4 is not configured");
+    lab_decode(on);
+    if (lab.bytes[bar] == 0) { /* BAR4 when it is not configured */
+        pci_write(lab.slot, 0, CFG_BAR(bar), 4, 0xffffffff);
+        expect_eq("absent BAR", pci_read(lab.slot, 0, CFG_BAR(bar), 4), 0);
+        lab_home_all();
         return;
     }
-    lab_decode(on);
     pci_write(lab.slot, 0, CFG_BAR(bar), 4, 0xffffffff);
     got = pci_read(lab.slot, 0, CFG_BAR(bar), 4) & ~0xfu;
     expect_eq("low mask", got, (uint32_t)(0 - lab.bytes[bar]));

@@ -338,18 +338,18 @@ static void paging_works(unsigned i)
 }
 
 static const struct check list[] = {
-    {"cpu", "registers at the PVH entry", NULL, 0, false, entry},
-    {"cpu", "PAT: every byte value in every slot", NULL, 0, false, pat_values},
-    {"cpu", "EFER", NULL, 0, false, efer},
-    {"cpu", NULL, name_msr, COUNT_OF(msrs), false, msr_row},
-    {"cpu", "FS, GS and SWAPGS", NULL, 0, false, fs_gs_used},
-    {"cpu", "unknown MSRs give #GP", NULL, 0, false, unknown_msrs},
-    {"cpu", "CR0 reads back what was written", NULL, 0, false, cr0},
-    {"cpu", "CLTS and LMSW", NULL, 0, false, clts_lmsw},
-    {"cpu", "CR4 reads back what was written", NULL, 0, false, cr4},
-    {"cpu", "CR4 bits without a feature give #GP", NULL, 0, false, cr4_features},
-    {"cpu", "CR8", NULL, 0, false, cr8},
-    {"cpu", "XCR0: legal values, bad values", NULL, 0, false, xcr0},
-    {"cpu", "CR0.WP and CR3", NULL, 0, false, paging_works},
+    {"regs", "registers at the PVH entry", NULL, 0, false, entry},
+    {"regs", "PAT: every byte value in every slot", NULL, 0, false, pat_values},
+    {"regs", "EFER", NULL, 0, false, efer},
+    {"regs", NULL, name_msr, COUNT_OF(msrs), false, msr_row},
+    {"regs", "FS, GS and SWAPGS", NULL, 0, false, fs_gs_used},
+    {"regs", "unknown MSRs give #GP", NULL, 0, false, unknown_msrs},
+    {"regs", "CR0 reads back what was written", NULL, 0, false, cr0},
+    {"regs", "CLTS and LMSW", NULL, 0, false, clts_lmsw},
+    {"regs", "CR4 reads back what was written", NULL, 0, false, cr4},
+    {"regs", "CR4 bits without a feature give #GP", NULL, 0, false, cr4_features},
+    {"regs", "CR8", NULL, 0, false, cr8},
+    {"regs", "XCR0: legal values, bad values", NULL, 0, false, xcr0},
+    {"regs", "CR0.WP and CR3", NULL, 0, false, paging_works},
 };
 const struct check_list checks_regs = {list, COUNT_OF(list)};

@@ -101,7 +101,7 @@ static void create(unsigned i)
 
 static void name_create(char *out, unsigned i)
 {
-    format_text(out, NAME_ROOM, "section, %s: %s", rows[i].text, status_name(rows[i].expected));
+    format_text(out, NAME_ROOM, "create, %s: %s", rows[i].text, status_name(rows[i].expected));
 }
 
 static void handles(unsigned i)
@@ -156,9 +156,9 @@ static void zeroed(unsigned i)
 }
 
 static const struct check list[] = {
-    {"status", NULL, name_create, COUNT_OF(rows), true, create},
-    {"status", "handles: unknown, event, closed twice", NULL, 0, true, handles},
-    {"status", "a closed handle stays dead", NULL, 0, true, stale_handle},
-    {"status", "frames come zeroed", NULL, 0, true, zeroed},
+    {"section", NULL, name_create, COUNT_OF(rows), true, create},
+    {"section", "handles: unknown, event, closed twice", NULL, 0, true, handles},
+    {"section", "a closed handle stays dead", NULL, 0, true, stale_handle},
+    {"section", "frames come zeroed", NULL, 0, true, zeroed},
 };
 const struct check_list checks_section = {list, COUNT_OF(list)};

@@ -170,7 +170,7 @@ static void nothing(unsigned i)
 
 static void name_nothing(char *out, unsigned i)
 {
-    format_text(out, NAME_ROOM, "0x%lx reads ones and drops writes", nothing_at[i]);
+    format_text(out, NAME_ROOM, "nothing at 0x%lx: reads ones, drops writes", nothing_at[i]);
 }
 
 static void unclaimed_count(unsigned i)
@@ -195,7 +195,7 @@ static const struct check list[] = {
     {"trap", "counters of trapped accesses", NULL, 0, true, counters},
     {"trap", "registers: read-only ones stay, arguments read back", NULL, 0, true,
      read_only_registers},
-    {"nothing", NULL, name_nothing, COUNT_OF(nothing_at), true, nothing},
-    {"nothing", "accesses to nothing are counted", NULL, 0, true, unclaimed_count},
+    {"trap", NULL, name_nothing, COUNT_OF(nothing_at), true, nothing},
+    {"trap", "accesses to nothing are counted", NULL, 0, true, unclaimed_count},
 };
 const struct check_list checks_trap = {list, COUNT_OF(list)};

@@ -175,9 +175,13 @@ void tap_done(unsigned passed, unsigned failures, unsigned skipped)
 unsigned tap_run(const struct check_list *lists, unsigned count, const char *chosen)
 {
     unsigned verdicts[3] = {0, 0, 0};
-    unsigned number = 0;
+    unsigned number = 0, planned = count_chosen(lists, count, chosen);
 
-    say("TAP version 13\n1..%u\n", count_chosen(lists, count, chosen));
+    say("TAP version 13\n1..%u\n", planned);
+    if (planned == 0) {
+        say("Bail out! no check is called %s\n", chosen);
+        return 1;
+    }
     for (unsigned l = 0; l < count; l++)
         for (unsigned c = 0; c < lists[l].count; c++)
             for (unsigned i = 0; i < repeats(&lists[l].checks[c]); i++)
