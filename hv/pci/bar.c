@@ -1,12 +1,10 @@
 /* BARs: what the guest programs, where it decodes, and the trapped accesses that arrive there. */
 #include "hv/pci/bus.h"
 
-#include "hv/base/string.h"
 #include "hv/pci/config.h"
 #include "hv/pci/range.h"
 
 #define BAR_MIN_BYTES 16u
-#define ROM_MIN_BYTES KIB(2)
 
 /* The guest-physical map of new BARs. A guest may move them anywhere. */
 #define MEM64_START 0x400000000ull /* 16 GiB */
@@ -53,8 +51,10 @@ static hv_status_t probe_rom(struct hv_device *device, uint32_t probed)
 {
     struct hv_bar_state *bar = &device->bar[HV_BAR_ROM];
 
-    bar->bytes = mask_bytes(extend32(probed & ~PCI_ROM_KIND));
-    return bar->bytes >= ROM_MIN_BYTES ? HV_OK : HV_E_INVALID_PARAMETER;
+    if (probed & PCI_ROM_RESERVED)
+        return HV_E_INVALID_PARAMETER;
+    bar->bytes = mask_bytes(extend32(probed & ~PCI_ROM_ENABLE));
+    return bar->bytes != 0 ? HV_OK : HV_E_INVALID_PARAMETER;
 }
 
 hv_status_t bars_probe(struct hv_device *device, const uint32_t probed[HV_BAR_COUNT])

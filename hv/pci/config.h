@@ -46,7 +46,7 @@
 #define PCI_BAR_MEMORY_KIND BITS(3, 0)
 #define PCI_BAR_IO_KIND     BITS(1, 0)
 #define PCI_ROM_ENABLE      BIT(0)
-#define PCI_ROM_KIND        BITS(10, 0)
+#define PCI_ROM_RESERVED    BITS(10, 1)
 
 /* CONFIG_ADDRESS and CONFIG_DATA. */
 #define PCI_PORT_ADDRESS      0xcf8u

@@ -65,3 +65,7 @@ PCI_WORLD_SRCS := tests/unit/pci_world.c tests/fake/blocks.c tests/fake/phys.c t
     hv/pci/config.c hv/pci/device.c hv/pci/inspect.c hv/pci/range.c hv/pci/report.c
 UNITS += test_range
 test_range_SRCS := $(PCI_WORLD_SRCS)
+UNITS += test_bus
+test_bus_SRCS := $(PCI_WORLD_SRCS)
+UNITS += test_lab
+test_lab_SRCS := $(PCI_WORLD_SRCS) drivers/virtual/lab.c drivers/virtual/lab_commands.c
