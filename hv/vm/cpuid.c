@@ -69,7 +69,7 @@ static uint64_t cr4_bits(const struct vp *vp)
                     CR4_OSFXSR | CR4_OSXMMEXCPT;
     uint32_t leaf7 = vp->basic[7].ebx;
 
-    if (vp->basic[1].ecx & 1u << 26) /* XSAVE */
+    if (vp->basic[1].ecx & CPUID_1_ECX_XSAVE)
         bits |= CR4_OSXSAVE;
     if (leaf7 & 1u << 0)
         bits |= CR4_FSGSBASE;

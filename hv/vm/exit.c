@@ -24,6 +24,12 @@ void vp_inject(struct vp *vp, uint8_t vector, bool has_error, uint32_t error)
     vp->event.error = error;
 }
 
+void vp_inject_page_fault(struct vp *vp, gva_t address, uint32_t error)
+{
+    vp_inject(vp, VECTOR_PF, true, error);
+    vp->event.address = address.v;
+}
+
 static enum hv_resume stop(struct vp *vp, const struct hv_exit *exit, enum vm_stop_cause cause)
 {
     vm_stop(vp->vm, exit, cause);

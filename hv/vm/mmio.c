@@ -71,9 +71,35 @@ static bool leaf_allows(const struct vm *vm, gpa_t gpa, uint8_t rights)
     return pt_lookup(&vm->tables, gpa.v, &leaf) && (leaf.attr.rights & rights) == rights;
 }
 
+/* #PF of the page at `linear`: the CPU reports the page that trapped first and never gets to this one. */
+static void page_fault(const struct access *a, uint64_t linear, enum walk_result result, bool write)
+{
+    struct vp_state state;
+    uint32_t error = 0;
+
+    hv_backend->state_get(a->vp, &state);
+    error |= result == WALK_OK ? PF_PRESENT : 0;
+    error |= write ? PF_WRITE : 0;
+    error |= vp_cpl(&state) == 3 ? PF_USER : 0;
+    vp_inject_page_fault(a->vp, GVA(linear), error);
+}
+
+/* Whether the guest's own tables let this access through. (Only the page that did not fault is checked so.) */
+static bool guest_allows(const struct access *a, const struct guest_walk *walk, bool write)
+{
+    struct vp_state state;
+    bool user;
+
+    hv_backend->state_get(a->vp, &state);
+    user = vp_cpl(&state) == 3;
+    if (user && !walk->user)
+        return false;
+    return !write || walk->writable || (!user && !(a->paging.cr0 & CR0_WP));
+}
+
 /*
  * Where the operand's bytes are. The fault names only the page that faulted: an access that crosses a page is
- * translated here. False: a page does not translate or may not be written; the CPU will tell the guest.
+ * translated here, both pages before the first side effect. False: #PF was queued.
  */
 static bool locate(struct access *a)
 {
@@ -90,10 +116,12 @@ static bool locate(struct access *a)
     }
     for (unsigned page = 0; page < 2; page++) {
         uint64_t linear = page == 0 ? a->linear : a->linear + a->first_bytes;
+        enum walk_result result = guest_walk(a->vp->vm, &a->paging, GVA(linear), &walk);
 
-        if (guest_walk(a->vp->vm, &a->paging, GVA(linear), &walk) != WALK_OK ||
-            (write && !walk.writable && (a->paging.cr0 & CR0_WP)))
+        if (result != WALK_OK || !guest_allows(a, &walk, write)) {
+            page_fault(a, linear, result, write);
             return false;
+        }
         a->gpa[page] = walk.gpa;
         a->direct[page] = leaf_allows(a->vp->vm, walk.gpa, write ? PT_R | PT_W : PT_R);
     }

@@ -19,6 +19,7 @@ struct vp_event {
     uint32_t error;
     uint32_t raw; /* REINJECT: the backend's own encoding of an interrupted delivery */
     uint32_t raw_length;
+    uint64_t address; /* #PF: what CR2 becomes */
 };
 
 struct vp_segment {
@@ -80,5 +81,14 @@ enum hv_resume vp_memory_fault(struct vp *vp, struct hv_exit *exit);
 
 /* Queue an exception for the next entry. */
 void vp_inject(struct vp *vp, uint8_t vector, bool has_error, uint32_t error);
+void vp_inject_page_fault(struct vp *vp, gva_t address, uint32_t error);
+
+/* The current privilege level: the DPL of SS, whatever the mode. */
+static inline unsigned vp_cpl(const struct vp_state *state)
+{
+    const unsigned ss = 2;
+
+    return (state->seg[ss].attributes >> 5) & 3;
+}
 
 #endif

@@ -259,6 +259,8 @@ static void deliver_event(struct vp *vp)
                           (event->has_error ? INFO_HAS_ERROR : 0));
     else if (event->kind == VP_EVENT_NMI)
         info = (uint32_t)(INFO_VALID | FIELD_PREP(INFO_TYPE, INFO_TYPE_NMI) | VECTOR_NMI);
+    if (event->kind == VP_EVENT_EXCEPTION && event->vector == VECTOR_PF)
+        write_cr2(event->address); /* the guest's CR2 stays in the CPU: we cause no #PF of our own */
     if (info & INFO_HAS_ERROR)
         vmwrite32(VMCS_ENTRY_EXCEPTION_ERROR, event->error);
     if (event->kind == VP_EVENT_REINJECT && FIELD_GET(INFO_TYPE, info) >= INFO_TYPE_SOFTWARE_FIRST)

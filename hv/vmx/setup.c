@@ -43,13 +43,15 @@ static hv_status_t region_create(hpa_t *region)
 
 hv_status_t vmx_cpu_enable(void)
 {
+    /* XSETBV is carried out for the guest in root mode. */
+    uint64_t xsave = cpuid(1, 0).ecx & CPUID_1_ECX_XSAVE ? CR4_OSXSAVE : 0;
     hpa_t region;
     hv_status_t status = region_create(&region);
 
     if (status != HV_OK)
         return status;
     write_cr0((read_cr0() | vmx_caps.cr0_fixed0) & vmx_caps.cr0_fixed1);
-    write_cr4((read_cr4() | CR4_VMXE | vmx_caps.cr4_fixed0) & vmx_caps.cr4_fixed1);
+    write_cr4((read_cr4() | CR4_VMXE | xsave | vmx_caps.cr4_fixed0) & vmx_caps.cr4_fixed1);
     if (!vmxon(region))
         vmx_insn_failed("vmxon", region.v);
     invept(INVEPT_ALL_CONTEXTS, (eptp_t){0});

@@ -78,6 +78,7 @@
 #define CR4_SMAP       BIT(21)
 
 #define CPUID_1_ECX_VMX        BIT(5)
+#define CPUID_1_ECX_XSAVE      BIT(26)
 #define CPUID_1_ECX_OSXSAVE    BIT(27)
 #define CPUID_1_ECX_HYPERVISOR BIT(31)
 #define CPUID_8000_0001_EDX_NX BIT(20)
@@ -98,6 +99,11 @@ enum vector {
     VECTOR_MC = 18,
     VECTOR_COUNT = 32,
 };
+
+/* Page-fault error code (SDM 3A "Interrupt 14"). */
+#define PF_PRESENT 1u
+#define PF_WRITE   2u
+#define PF_USER    4u
 
 /* Our GDT. */
 enum selector {
