@@ -34,6 +34,66 @@ static void over_ram(unsigned i)
     expect_bar2("home again");
 }
 
+/* PVH start_info and its memory map, as far as needed here. */
+struct start_info {
+    uint32_t magic, version, flags, modules;
+    uint64_t module_list, cmdline, rsdp, memory_map;
+    uint32_t memory_entries;
+};
+
+struct memory_entry {
+    uint64_t base, bytes;
+    uint32_t type, unused;
+};
+
+#define MEMORY_RAM 1u
+#define FOUR_GIB   0x100000000ull
+
+extern uint32_t entry_state[8]; /* start.asm; [0]: start_info */
+
+/* The first page of RAM at or above 4 GiB, 0: none. */
+static uint64_t high_ram(uint64_t *bytes)
+{
+    const struct start_info *info = (const struct start_info *)(uintptr_t)entry_state[0];
+    const struct memory_entry *e = (const struct memory_entry *)(uintptr_t)info->memory_map;
+
+    for (unsigned k = 0; info->version >= 1 && k < info->memory_entries; k++) {
+        if (e[k].type == MEMORY_RAM && e[k].base >= FOUR_GIB) {
+            *bytes = e[k].bytes;
+            return e[k].base;
+        }
+    }
+    return 0;
+}
+
+/* RAM above 4 GiB: there to its last byte, and it wins over a BAR too. */
+static void over_high_ram(unsigned i)
+{
+    uint64_t bytes = 0, base = high_ram(&bytes);
+
+    (void)i;
+    if (base == 0) {
+        skip("no RAM above 4 GiB");
+        return;
+    }
+    map(GVA_TMP, base, PAGE, PAGE, 0);
+    map(GVA_TMP + PAGE, base + bytes - PAGE, 2 * PAGE, PAGE, 0);
+    store(GVA_TMP, 8, 0x1111);
+    store(GVA_TMP + 2 * PAGE - 8, 8, 0x2222);
+    expect_eq("first word", load(GVA_TMP, 8), 0x1111);
+    expect_eq("last word", load(GVA_TMP + 2 * PAGE - 8, 8), 0x2222);
+    if (lab.present) {
+        expect_eq("past the end", load(GVA_TMP + 2 * PAGE, 8), ~0ull);
+        lab_set_bar(2, base & ~(lab.bytes[2] - 1));
+        expect_eq("decoded", bar_stats(2).decoded, 0);
+        expect_eq("first word under the BAR", load(GVA_TMP, 8), 0x1111);
+        lab_home_all();
+        expect_bar2("home again");
+    }
+    expect_eq("first word afterwards", load(GVA_TMP, 8), 0x1111);
+    unmap(GVA_TMP, 3 * PAGE, PAGE);
+}
+
 static void over_ram_toggled(unsigned i)
 {
     (void)i;
@@ -103,6 +163,7 @@ static void toggled(unsigned i)
 static const struct check list[] = {
     {"overlap", "BAR2 over guest RAM: RAM wins, and back", NULL, 0, true, over_ram},
     {"overlap", "BAR2 over guest RAM with decode toggled", NULL, 0, true, over_ram_toggled},
+    {"overlap", "RAM above 4 GiB, alone and under BAR2", NULL, 0, false, over_high_ram},
     {"overlap", "BAR0 onto BAR2: the first wins, the other revives", NULL, 0, true, second_waits},
     {"overlap", "BAR2 onto BAR0: the first wins, the other revives", NULL, 0, true, first_stays},
     {"overlap", "two BARs at one address and decode toggled", NULL, 0, true, toggled},
