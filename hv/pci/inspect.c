@@ -15,7 +15,7 @@ static void describe_range(const struct hv_bar_state *bar, const struct hv_range
         .section_page = range->section_page,
         .flags = range->flags,
         .section_id = section_id(range->section),
-        .memtype = (enum memtype)range->memtype,
+        .memtype = (enum memtype)range->attr.memtype,
         .live = bar->live,
         .trapped_writes = range->trapped_writes,
     };
@@ -117,7 +117,7 @@ static uint64_t hash_bar(uint64_t hash, const struct hv_bar_state *bar)
         hash = hash_word(hash, range->pages);
         hash = hash_word(hash, range->section_page);
         hash = hash_word(hash, section_id(range->section));
-        hash = hash_word(hash, (uint64_t)range->memtype << 32 | range->flags);
+        hash = hash_word(hash, (uint64_t)range->attr.memtype << 32 | range->flags);
     }
     return hash;
 }

@@ -39,35 +39,28 @@ static bool run_next(const struct hv_range *range, struct run *run)
     run->page += run->pages;
     if (run->page == range->pages)
         return false;
+    if (run->page == 0) {
+        run->frame = range->first_frame;
+        run->pages = range->first_pages;
+        return true;
+    }
     run->frame = section_frame(range->section, range->section_page + run->page, &run->pages);
     run->pages = MIN(run->pages, range->pages - run->page);
     return true;
+}
+
+static void find_first_run(struct hv_range *range)
+{
+    uint64_t pages;
+
+    range->first_frame = section_frame(range->section, range->section_page, &pages);
+    range->first_pages = MIN(pages, range->pages);
 }
 
 /* The guest-physical address of a page of the range when its BAR is at `base`. */
 static uint64_t page_address(const struct hv_range *range, uint64_t base, uint64_t page)
 {
     return base + ((range->node.key + page) << PAGE_SHIFT);
-}
-
-/* How the leaves of a range look. */
-static struct pt_attr leaf_attr(const struct hv_range *range)
-{
-    struct pt_attr attr = {.rights = PT_R, .memtype = range->memtype, .max_level = 1};
-    bool executable = (range->flags & HV_MMIO_EXECUTABLE) != 0;
-
-    if (range->flags & HV_MMIO_WRITEABLE)
-        attr.rights |= PT_W;
-    if (executable)
-        attr.rights |= PT_X;
-    attr.ignore_pat = (range->flags & HV_MMIO_IGNORE_GUEST_PAT) != 0;
-
-    /* Large executable leaves wake the iTLB multihit erratum where the CPU has it. */
-    if ((range->flags & HV_MMIO_NO_LARGE) || (executable && !hv_caps.large_executable))
-        return attr;
-    if (hv_caps.large_2m)
-        attr.max_level = hv_caps.large_1g ? 3 : 2;
-    return attr;
 }
 
 static struct hv_range *range_of(struct tree_node *node)
@@ -94,27 +87,27 @@ static uint64_t most_tables(const struct pt_root *root, uint64_t address, uint64
 static uint64_t tables_needed(const struct pt_root *root, const struct hv_range *range,
                               uint64_t base)
 {
-    unsigned max_level = leaf_attr(range).max_level;
     uint64_t tables = 0;
 
     for (struct run run = {0}; run_next(range, &run);)
         tables += pt_tables_needed(root, page_address(range, base, run.page), run.frame, run.pages,
-                                   max_level);
+                                   range->attr.max_level);
+    if (range->first_pages == range->pages)
+        return tables;
+    /* Runs share tables. */
     return MIN(tables, most_tables(root, page_address(range, base, 0), range->pages));
 }
 
 static void activate(struct pt_root *root, struct hv_range *range, uint64_t base,
                      struct pt_flush *flush)
 {
-    struct pt_attr attr = leaf_attr(range);
-    uint64_t before[PT_LEVELS];
-
     for (unsigned level = 1; level < PT_LEVELS; level++)
-        before[level] = root->leaves[level];
+        range->leaves[level] = 0 - root->leaves[level];
     for (struct run run = {0}; run_next(range, &run);)
-        pt_map(root, page_address(range, base, run.page), run.frame, run.pages, &attr, flush);
+        pt_map(root, page_address(range, base, run.page), run.frame, run.pages, &range->attr,
+               flush);
     for (unsigned level = 1; level < PT_LEVELS; level++)
-        range->leaves[level] = root->leaves[level] - before[level];
+        range->leaves[level] += root->leaves[level];
 }
 
 static void deactivate(struct pt_root *root, struct hv_range *range, uint64_t base,
@@ -185,7 +178,6 @@ static hv_status_t ref_section(hv_handle_t handle, uint32_t flags, struct sectio
 static enum memtype choose_type(const struct hv_range *draft)
 {
     enum memtype in_force;
-    uint64_t run_pages;
 
     switch (draft->flags & HV_MMIO_MT_MASK) {
     case HV_MMIO_MT_UC:
@@ -199,17 +191,15 @@ static enum memtype choose_type(const struct hv_range *draft)
     case HV_MMIO_MT_WB:
         return MEMTYPE_WB;
     default:
-        if (ledger_type(&hv_ledger, section_frame(draft->section, draft->section_page, &run_pages),
-                        &in_force))
+        if (ledger_type(&hv_ledger, draft->first_frame, &in_force))
             return in_force;
         return section_default_type(draft->section);
     }
 }
 
-/* Decide draft->memtype, or refuse it. Caller holds section_lock. */
-static hv_status_t check_type(struct hv_range *draft)
+/* May the frames have this type? Caller holds section_lock. */
+static hv_status_t check_type(const struct hv_range *draft, enum memtype memtype)
 {
-    enum memtype memtype = choose_type(draft);
     bool cached = memtype != MEMTYPE_UC && memtype != MEMTYPE_WC;
 
     /* Under second-level translation no MTRR would stop the CPU from caching device memory. */
@@ -221,8 +211,26 @@ static hv_status_t check_type(struct hv_range *draft)
         if (status != HV_OK)
             return status;
     }
-    draft->memtype = (uint8_t)memtype;
     return HV_OK;
+}
+
+static struct pt_attr leaf_attr(uint32_t flags, enum memtype memtype)
+{
+    struct pt_attr attr = {.rights = PT_R, .memtype = (uint8_t)memtype, .max_level = 1};
+    bool executable = (flags & HV_MMIO_EXECUTABLE) != 0;
+
+    if (flags & HV_MMIO_WRITEABLE)
+        attr.rights |= PT_W;
+    if (executable)
+        attr.rights |= PT_X;
+    attr.ignore_pat = (flags & HV_MMIO_IGNORE_GUEST_PAT) != 0;
+
+    /* Large executable leaves wake the iTLB multihit erratum where the CPU has it. */
+    if ((flags & HV_MMIO_NO_LARGE) || (executable && !hv_caps.large_executable))
+        return attr;
+    if (hv_caps.large_2m)
+        attr.max_level = hv_caps.large_1g ? 3 : 2;
+    return attr;
 }
 
 static bool overlaps(const struct hv_bar_state *bar, const struct hv_range *draft)
@@ -324,12 +332,12 @@ static hv_status_t reserve(const struct hv_bar_state *bar, const struct hv_range
 /* From here on the frames have the range's type. Caller holds section_lock. */
 static void fix_type(const struct hv_range *range, struct reservation *res)
 {
-    bool stale_lines = range->memtype != MEMTYPE_WB && section_is_ram(range->section);
+    bool stale_lines = range->attr.memtype != MEMTYPE_WB && section_is_ram(range->section);
 
     for (struct run run = {0}; run_next(range, &run);) {
         struct ledger_edge *spare[2] = {pop_edge(res), pop_edge(res)};
 
-        ledger_add(&hv_ledger, run.frame, run.pages, (enum memtype)range->memtype, spare);
+        ledger_add(&hv_ledger, run.frame, run.pages, (enum memtype)range->attr.memtype, spare);
         slab_free(&edge_slab, spare[0]);
         slab_free(&edge_slab, spare[1]);
         /* A dirty line left from write-back days would later overwrite what the guest stores. */
@@ -364,13 +372,17 @@ static void commit(struct hv_bar_state *bar, const struct hv_range *draft, struc
 static hv_status_t create_in_section(struct hv_bar_state *bar, struct hv_range *draft)
 {
     struct reservation res = {0};
+    enum memtype memtype;
     hv_status_t status;
 
     if (!fits(draft->section_page, draft->pages, section_pages(draft->section)))
         return HV_E_INVALID_VIEW_SIZE;
-    status = check_type(draft);
+    find_first_run(draft);
+    memtype = choose_type(draft);
+    status = check_type(draft, memtype);
     if (status != HV_OK)
         return status;
+    draft->attr = leaf_attr(draft->flags, memtype);
     if (overlaps(bar, draft))
         return HV_E_CONFLICTING_ADDRESSES;
     status = reserve(bar, draft, &res);

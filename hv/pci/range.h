@@ -22,8 +22,10 @@ struct hv_range {
     uint64_t pages;
     uint64_t section_page;
     struct section *section;
-    uint32_t flags;
-    uint8_t memtype;            /* enum memtype, in force */
+    hpa_t first_frame;          /* its first run of contiguous frames, at hand because it is ... */
+    uint64_t first_pages;       /* ... mostly the only one */
+    uint32_t flags;             /* enum hv_mmio_flags, as created */
+    struct pt_attr attr;        /* what its leaves say; attr.memtype is the type in force */
     uint64_t leaves[PT_LEVELS]; /* by level; 0 while the BAR is not live */
     uint64_t trapped_writes;
 };

@@ -50,7 +50,7 @@ static void print_range(const struct hv_bar_state *bar, const struct hv_range *r
              bar->device->slot, bar_name(bar->index), (unsigned long long)range->node.key,
              (unsigned long long)(range->node.key + range->pages - 1), section,
              (unsigned long long)range->section_page, range->flags & HV_MMIO_WRITEABLE ? 'W' : '-',
-             range->flags & HV_MMIO_EXECUTABLE ? 'X' : '-', memtype_name(range->memtype),
+             range->flags & HV_MMIO_EXECUTABLE ? 'X' : '-', memtype_name(range->attr.memtype),
              range->flags & HV_MMIO_IGNORE_GUEST_PAT ? "ipat" : "pat ", leaves,
              bar->live ? " live" : "");
 }

@@ -30,8 +30,8 @@ void fake_vm_create(struct vm *vm)
     };
     *vm = (struct vm){
         .ram_count = 2,
-        .ram = {{GPA(0), HPA(0), FAKE_VM_LOW_BYTES / PAGE_BYTES},
-                {GPA(FAKE_VM_HIGH_START), HPA(0), FAKE_VM_HIGH_BYTES / PAGE_BYTES}},
+        .ram = {{.gpa = GPA(0), .bytes = FAKE_VM_LOW_BYTES},
+                {.gpa = GPA(FAKE_VM_HIGH_START), .bytes = FAKE_VM_HIGH_BYTES}},
         .port_count = ports,
     };
     memcpy(vm->port, kept, sizeof(kept));
@@ -52,7 +52,7 @@ bool vm_ram_overlaps(const struct vm *vm, gpa_t gpa, uint64_t bytes)
     for (unsigned i = 0; i < vm->ram_count; i++) {
         const struct vm_ram *ram = &vm->ram[i];
 
-        if (gpa.v < ram->gpa.v + ram->pages * PAGE_BYTES && gpa.v + bytes > ram->gpa.v)
+        if (gpa.v < ram->gpa.v + ram->bytes && gpa.v + bytes > ram->gpa.v)
             return true;
     }
     return false;
