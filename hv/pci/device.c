@@ -1,8 +1,7 @@
 /* Device hosts and devices: who exists, and the phases of their lives. */
-#include "hv/pci/bus.h"
-
 #include "hv/base/string.h"
 #include "hv/mem/slab.h"
+#include "hv/pci/bus.h"
 #include "hv/pci/config.h"
 #include "hv/pci/range.h"
 
