@@ -1,4 +1,6 @@
 /* Device hosts and devices: who exists, and the phases of their lives. */
+#include "hv/pci/device.h"
+
 #include "hv/base/string.h"
 #include "hv/mem/slab.h"
 #include "hv/pci/bus.h"
