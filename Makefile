@@ -37,21 +37,21 @@ endif
 # ---------------------------------------------------------------------------------------------- sources
 # Every source by name, per room. `make lint` fails when a file of a room is missing here.
 
-BASE_SRCS    := hv/base/assert.c hv/base/log.c hv/base/status.c hv/base/string.c hv/base/tree.c
+BASE_SRCS    := hv/base/log.c hv/base/status.c hv/base/string.c hv/base/tree.c
 X86_SRCS     := hv/x86/desc.c hv/x86/isr.asm
-EPT_SRCS     := ept/ept.c ept/format.c ept/memtype.c ept/pool.c
+EPT_SRCS     := ept/ept.c ept/format.c ept/memtype.c ept/pool.c ept/report.c
 MEM_SRCS     := hv/mem/backing.c hv/mem/blocks.c hv/mem/frames.c hv/mem/handle.c hv/mem/ledger.c \
                 hv/mem/section.c hv/mem/section_bytes.c hv/mem/slab.c hv/mem/space.c hv/mem/window.c
 MMIO_SRCS    := hv/mmio/insn.c hv/mmio/region.c
-VM_SRCS      := hv/vm/cpuid.c hv/vm/exit.c hv/vm/host_irq.c hv/vm/io.c hv/vm/loader.c hv/vm/memtype.c \
+VM_SRCS      := hv/vm/cpuid.c hv/vm/create.c hv/vm/exit.c hv/vm/host_irq.c hv/vm/io.c hv/vm/loader.c hv/vm/memtype.c \
                 hv/vm/mmio.c hv/vm/msr.c hv/vm/platform.c hv/vm/vm.c hv/vm/walk.c
 PCI_SRCS     := hv/pci/bar.c hv/pci/bus.c hv/pci/config.c hv/pci/device.c hv/pci/inspect.c hv/pci/range.c \
                 hv/pci/report.c
-CONSOLE_SRCS := hv/console/report.c
+CONSOLE_SRCS := hv/console/panic.c hv/console/report.c
 VMX_SRCS     := hv/vmx/caps.c hv/vmx/entry.asm hv/vmx/run.c hv/vmx/setup.c hv/vmx/state.c
 HOST_SRCS    := drivers/host/uart.c
 VIRTUAL_SRCS := drivers/virtual/lab.c drivers/virtual/lab_commands.c
-BOOT_SRCS    := boot/bootmap.c boot/config.c boot/entry.c boot/main.c boot/memmap.c boot/uefi.c
+BOOT_SRCS    := boot/bootmap.c boot/config.c boot/entry.c boot/main.c boot/memmap.c boot/memory.c boot/uefi.c
 
 # While rooms are still being written, a file that is not there yet is left out.
 IMAGE_SRCS := $(wildcard $(BASE_SRCS) $(X86_SRCS) $(EPT_SRCS) $(MEM_SRCS) $(MMIO_SRCS) $(VM_SRCS) \

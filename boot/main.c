@@ -161,7 +161,7 @@ static void load_guest(const struct boot_info *boot)
     const char *refused;
 
     for (unsigned i = 0; i < vm.ram_count; i++)
-        ram[i] = (struct loader_ram){vm.ram[i].gpa.v, vm.ram[i].pages << PAGE_SHIFT, direct(vm.ram[i].hpa)};
+        ram[i] = (struct loader_ram){vm.ram[i].gpa.v, vm.ram[i].bytes, vm.ram[i].host};
     refused = loader_load_pvh(&image, &entry);
     if (refused) {
         log_line("boot", "%s is refused: %s", boot->config.guest, refused);
@@ -178,7 +178,7 @@ static uint64_t hypervisor_bytes(const struct boot_info *boot)
     uint64_t pages = hv_frames.total_pages - hv_frames.free_pages - section_ram_pages();
 
     for (unsigned i = 0; i < vm.ram_count; i++)
-        pages -= vm.ram[i].pages;
+        pages -= vm.ram[i].bytes >> PAGE_SHIFT;
     for (unsigned i = 0; i < boot->run_count; i++)
         if (boot->run[i].use == MEMMAP_KEPT)
             pages += boot->run[i].pages;

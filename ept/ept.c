@@ -1,13 +1,9 @@
 #include "ept/ept.h"
 
+#include "ept/entry.h"
 #include "hv/base/assert.h"
 #include "hv/base/direct.h"
-#include "hv/base/log.h"
 #include "hv/base/string.h"
-
-#define ENTRIES    512u
-#define INPUT_MASK (BIT(PT_INPUT_BITS) - 1)
-#define ENTRY_BITS 9u
 
 /* What one pt_map works with. */
 struct change {
@@ -16,35 +12,6 @@ struct change {
     const struct pt_attr *attr;
     unsigned max_level;
 };
-
-static unsigned shift_of(unsigned level)
-{
-    return PAGE_SHIFT + ENTRY_BITS * (level - 1);
-}
-
-/* Hardware may set A/D bits at any time: each look at an entry is one load. */
-static uint64_t load(const uint64_t *entry)
-{
-    return __atomic_load_n(entry, __ATOMIC_RELAXED);
-}
-
-static uint64_t *slot(hpa_t table, uint64_t addr, unsigned level)
-{
-    return (uint64_t *)direct(table) + ((addr >> shift_of(level)) & (ENTRIES - 1));
-}
-
-static hpa_t next_table(uint64_t entry)
-{
-    return HPA(entry & PT_ADDR_MASK);
-}
-
-/* A walk from the root without variable shifts: the word's top bits are the index, and move up each level. */
-#define WALK_WORD(addr) ((addr) << (64u - PT_INPUT_BITS))
-
-static uint64_t *walk_slot(hpa_t table, uint64_t word)
-{
-    return (uint64_t *)direct(table) + (word >> (64u - ENTRY_BITS));
-}
 
 /* The table that an entry lies in, by its live count. */
 static uint16_t *live_of(const uint64_t *entry)
@@ -521,7 +488,8 @@ void pt_unmap(struct pt_root *root, uint64_t addr, uint64_t pages, struct pt_flu
     unmap_range(root, addr, pages * PAGE_BYTES, flush);
 }
 
-bool pt_lookup(const struct pt_root *root, uint64_t addr, struct pt_leaf *leaf)
+/* The entry where the walk to addr ends, and its level. */
+static inline uint64_t walk(const struct pt_root *root, uint64_t addr, unsigned *end_level)
 {
     uint64_t word = WALK_WORD(addr);
     hpa_t table = root->root;
@@ -534,6 +502,15 @@ bool pt_lookup(const struct pt_root *root, uint64_t addr, struct pt_leaf *leaf)
             break;
         table = next_table(value);
     }
+    *end_level = level;
+    return value;
+}
+
+bool pt_lookup(const struct pt_root *root, uint64_t addr, struct pt_leaf *leaf)
+{
+    unsigned level;
+    uint64_t value = walk(root, addr, &level);
+
     *leaf = (struct pt_leaf){.level = (uint8_t)level, .present = value != 0, .entry = value};
     if (value != 0) {
         leaf->attr = pt_decode(root->fmt, value, level);
@@ -543,58 +520,10 @@ bool pt_lookup(const struct pt_root *root, uint64_t addr, struct pt_leaf *leaf)
     return leaf->present;
 }
 
-void pt_dump_walk(const struct pt_root *root, uint64_t addr, const char *room)
+bool pt_allows(const struct pt_root *root, uint64_t addr, uint8_t rights)
 {
-    hpa_t table = root->root;
-    struct pt_leaf leaf;
+    unsigned level;
+    uint64_t value = walk(root, addr, &level);
 
-    (void)pt_lookup(root, addr, &leaf);
-    log_line(room, "%s walk of %012llx", root->fmt->name, (unsigned long long)(addr & INPUT_MASK));
-    for (unsigned level = PT_LEVELS; level >= leaf.level; level--) {
-        const uint64_t *entry = slot(table, addr, level);
-        uint64_t value = load(entry);
-
-        log_line(room, "  level %u at %llx: %016llx %s", level,
-                 (unsigned long long)direct_to_hpa(entry).v, (unsigned long long)value,
-                 level > leaf.level ? "table"
-                 : leaf.present     ? "leaf"
-                                    : "empty");
-        table = next_table(value);
-    }
-    if (leaf.present)
-        log_line(room, "  frame %llx %c%c%c %s%s", (unsigned long long)leaf.frame.v,
-                 leaf.attr.rights & PT_R ? 'r' : '-', leaf.attr.rights & PT_W ? 'w' : '-',
-                 leaf.attr.rights & PT_X ? 'x' : '-', memtype_name(leaf.attr.memtype),
-                 leaf.attr.ignore_pat ? " ipat" : "");
-}
-
-#define FNV_BASIS 0xcbf29ce484222325ull
-#define FNV_PRIME 0x100000001b3ull
-
-static uint64_t fnv(uint64_t hash, uint64_t word)
-{
-    for (unsigned i = 0; i < sizeof(word); i++, word >>= 8)
-        hash = (hash ^ (word & 0xff)) * FNV_PRIME;
-    return hash;
-}
-
-static uint64_t hash_table(const struct pt_format *fmt, hpa_t table, unsigned level, uint64_t addr,
-                           uint64_t hash)
-{
-    const uint64_t *entry = direct(table);
-
-    for (unsigned i = 0; i < ENTRIES; i++, addr += pt_span(level)) {
-        uint64_t value = load(entry + i);
-
-        if (value != 0 && pt_is_leaf(fmt, value, level))
-            hash = fnv(fnv(hash, addr), value & ~fmt->ad_mask);
-        else if (value != 0)
-            hash = hash_table(fmt, next_table(value), level - 1, addr, hash);
-    }
-    return hash;
-}
-
-uint64_t pt_hash(const struct pt_root *root)
-{
-    return hash_table(root->fmt, root->root, PT_LEVELS, 0, FNV_BASIS);
+    return value != 0 && (pt_decode(root->fmt, value, level).rights & rights) == rights;
 }

@@ -100,6 +100,9 @@ struct pt_leaf {
 /* Walk to `addr`. Returns leaf->present. */
 bool pt_lookup(const struct pt_root *root, uint64_t addr, struct pt_leaf *leaf);
 
+/* True when the leaf of `addr` is there and has all of `rights`. */
+bool pt_allows(const struct pt_root *root, uint64_t addr, uint8_t rights);
+
 /* The walk of one address as text, an entry per level: for reports. Lines go to log_line(room). */
 void pt_dump_walk(const struct pt_root *root, uint64_t addr, const char *room);
 

@@ -82,7 +82,7 @@ void report_stop(const struct vm *vm)
         return;
     memory = exit->reason == HV_EXIT_MEMORY;
     hv_backend->state_get(vm->vp, &state);
-    paging = (struct guest_paging){state.cr0, state.cr3, state.cr4, state.efer};
+    paging = (struct guest_paging){state.cr0, state.cr3, state.efer};
     log_line("vm", "VM %u: %s", vm->id, vm_stop_text(vm->stop));
     log_line("vm", "  exit: %s (raw reason %#x, info %#llx)", hv_exit_name(exit->reason), exit->raw_reason,
              ULL(exit->raw_info));
@@ -121,6 +121,6 @@ void report_layout(const struct vm *vm)
         const struct vm_ram *ram = &vm->ram[i];
 
         log_line("vm", "RAM  %#11llx-%#11llx  %6llu MiB  RWX WB", ULL(ram->gpa.v),
-                 ULL(ram->gpa.v + (ram->pages << PAGE_SHIFT) - 1), ULL(ram->pages >> 8));
+                 ULL(ram->gpa.v + ram->bytes - 1), ULL(ram->bytes >> 20));
     }
 }

@@ -28,6 +28,8 @@ struct backend {
     void (*set_cr4)(struct vp *vp, uint64_t value);
     void (*set_efer)(struct vp *vp, uint64_t value);
     void (*set_pat)(struct vp *vp, uint64_t value);
+    void (*load_rsp)(struct vp *vp);                   /* RSP is not saved at exits: into vp->gpr ... */
+    void (*store_rsp)(struct vp *vp);                  /* ... and back */
     void (*report)(const struct vp *vp);               /* registers of the control structure by name */
 };
 

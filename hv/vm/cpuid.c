@@ -14,6 +14,7 @@
 /* FPU VME DE PSE TSC MSR PAE CX8 SEP MTRR PGE CMOV PAT PSE36 CLFSH MMX FXSR SSE SSE2 SS */
 #define LEAF1_EDX        0x0f8bb97fu
 #define LEAF_CACHE       4u
+#define LEAF_FEATURES    7u
 #define LEAF_XSAVE       0xdu
 
 /*
@@ -29,7 +30,7 @@ static const struct cpuid_rule {
     {0x1, ~0u, 0x0000ffffu, LEAF1_ECX, LEAF1_EDX},
     {LEAF_CACHE, 0x3fffu, ~0u, ~0u, ~0u},
     /* 7: FSGSBASE BMI1 AVX2 SMEP BMI2 ERMS RDSEED ADX SMAP CLFLUSHOPT CLWB SHA */
-    {0x7, 0, 1u << 0 | 1u << 3 | 1u << 5 | 1u << 7 | 1u << 8 | 1u << 9 | 1u << 18 | 1u << 19 | 1u << 20 |
+    {LEAF_FEATURES, 0, 1u << 0 | 1u << 3 | 1u << 5 | 1u << 7 | 1u << 8 | 1u << 9 | 1u << 18 | 1u << 19 | 1u << 20 |
                  1u << 23 | 1u << 24 | 1u << 29,
      0, 0},
     {LEAF_XSAVE, XCR0_X87 | XCR0_SSE | XCR0_AVX, ~0u, ~0u, 0},
@@ -143,7 +144,7 @@ static struct cpuid_answer hypervisor_answer(uint32_t leaf)
     return answer;
 }
 
-static void put(struct vp *vp, const struct cpuid_answer *answer)
+static inline void put(struct vp *vp, const struct cpuid_answer *answer)
 {
     vp->gpr[GPR_RAX] = answer->eax;
     vp->gpr[GPR_RBX] = answer->ebx;
@@ -151,25 +152,32 @@ static void put(struct vp *vp, const struct cpuid_answer *answer)
     vp->gpr[GPR_RDX] = answer->edx;
 }
 
-void vp_cpuid(struct vp *vp)
-{
-    static const struct cpuid_answer nothing;
-    uint32_t leaf = (uint32_t)vp->gpr[GPR_RAX], subleaf = (uint32_t)vp->gpr[GPR_RCX];
-    struct cpuid_answer computed;
-    const struct cpuid_answer *answer;
+/* The leaves that are not a plain table look-up. */
+#define SPECIAL_LEAVES (1u << LEAF_CACHE | 1u << LEAF_FEATURES | 1u << LEAF_XSAVE)
 
-    if (UNLIKELY(leaf == LEAF_CACHE || leaf == LEAF_XSAVE)) {
-        computed = subleaf_answer(vp, leaf, subleaf);
-        answer = &computed;
-    } else if (UNLIKELY(leaf >= HYPERVISOR_FIRST && leaf <= HYPERVISOR_LAST)) {
-        computed = hypervisor_answer(leaf);
-        answer = &computed;
-    } else if (UNLIKELY(leaf == 7 && subleaf != 0)) {
-        answer = &nothing;
-    } else {
-        answer = slot(vp, leaf);
-        if (!answer)
-            answer = &nothing;
-    }
-    put(vp, answer);
+static __attribute__((noinline)) enum hv_resume special_leaf(struct vp *vp, uint32_t leaf)
+{
+    uint32_t subleaf = (uint32_t)vp->gpr[GPR_RCX];
+    struct cpuid_answer answer = {0, 0, 0, 0};
+
+    if (leaf == LEAF_CACHE || leaf == LEAF_XSAVE)
+        answer = subleaf_answer(vp, leaf, subleaf);
+    else if (leaf >= HYPERVISOR_FIRST && leaf <= HYPERVISOR_LAST)
+        answer = hypervisor_answer(leaf);
+    else if (leaf - EXTENDED_FIRST < CPUID_EXTENDED_LEAVES)
+        answer = vp->extended[leaf - EXTENDED_FIRST];
+    else if (leaf == LEAF_FEATURES && subleaf == 0)
+        answer = vp->basic[leaf];
+    put(vp, &answer);
+    return HV_ADVANCE;
+}
+
+enum hv_resume vp_cpuid(struct vp *vp)
+{
+    uint32_t leaf = (uint32_t)vp->gpr[GPR_RAX];
+
+    if (UNLIKELY(leaf >= CPUID_BASIC_LEAVES || (SPECIAL_LEAVES >> leaf & 1)))
+        return special_leaf(vp, leaf);
+    put(vp, &vp->basic[leaf]);
+    return HV_ADVANCE;
 }

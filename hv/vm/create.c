@@ -13,17 +13,19 @@ static hv_status_t take_ram(struct vm *vm, uint64_t gpa, uint64_t pages)
 {
     while (pages) {
         struct vm_ram *ram = &vm->ram[vm->ram_count];
+        uint64_t got;
+        hpa_t frame;
         hv_status_t status;
 
         if (vm->ram_count == VM_MAX_RAM)
             return HV_E_NO_MEMORY;
-        status = frames_alloc_extent(&hv_frames, pages, &ram->hpa, &ram->pages);
+        status = frames_alloc_extent(&hv_frames, pages, &frame, &got);
         if (status != HV_OK)
             return status;
-        ram->gpa = GPA(gpa);
-        memset(direct(ram->hpa), 0, ram->pages << PAGE_SHIFT);
-        gpa += ram->pages << PAGE_SHIFT;
-        pages -= ram->pages;
+        *ram = (struct vm_ram){GPA(gpa), got << PAGE_SHIFT, direct(frame)};
+        memset(ram->host, 0, ram->bytes);
+        gpa += ram->bytes;
+        pages -= got;
         vm->ram_count++;
     }
     return HV_OK;
@@ -39,12 +41,14 @@ static hv_status_t map_ram(struct vm *vm)
 
     for (unsigned i = 0; i < vm->ram_count; i++) {
         const struct vm_ram *ram = &vm->ram[i];
+        uint64_t pages = ram->bytes >> PAGE_SHIFT;
+        hpa_t frame = direct_to_hpa(ram->host);
         hv_status_t status = pt_pool_reserve(
-            &vm->pool, pt_tables_needed(&vm->tables, ram->gpa.v, ram->hpa, ram->pages, attr.max_level));
+            &vm->pool, pt_tables_needed(&vm->tables, ram->gpa.v, frame, pages, attr.max_level));
 
         if (status != HV_OK)
             return status;
-        pt_map(&vm->tables, ram->gpa.v, ram->hpa, ram->pages, &attr, &flush);
+        pt_map(&vm->tables, ram->gpa.v, frame, pages, &attr, &flush);
         pt_pool_unreserve(&vm->pool, vm->pool.reserved);
     }
     vm_flush(vm, &flush);

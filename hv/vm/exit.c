@@ -36,11 +36,6 @@ static enum hv_resume stop(struct vp *vp, const struct hv_exit *exit, enum vm_st
     return HV_STOP;
 }
 
-static enum hv_resume advance_if(bool done)
-{
-    return done ? HV_ADVANCE : HV_RESUME; /* not done: an exception is queued */
-}
-
 /* #DB and #AC are the guest's own; hardware has not put #DB's cause into DR6 yet. */
 static enum hv_resume hand_on_exception(struct vp *vp, const struct hv_exit *exit)
 {
@@ -60,20 +55,19 @@ enum hv_resume vm_exit(struct vp *vp, struct hv_exit *exit)
 
     switch ((enum hv_exit_reason)exit->reason) {
     case HV_EXIT_CPUID:
-        vp_cpuid(vp);
-        return HV_ADVANCE;
+        return vp_cpuid(vp);
     case HV_EXIT_MEMORY:
         return vp_memory_fault(vp, exit);
     case HV_EXIT_IO:
         return vp_port_access(vp, &exit->io);
     case HV_EXIT_MSR_READ:
-        return advance_if(vp_msr_read(vp));
+        return vp_msr_read(vp);
     case HV_EXIT_MSR_WRITE:
-        return advance_if(vp_msr_write(vp));
+        return vp_msr_write(vp);
     case HV_EXIT_CR:
-        return advance_if(vp_cr_access(vp, &exit->cr));
+        return vp_cr_access(vp, &exit->cr);
     case HV_EXIT_XSETBV:
-        return advance_if(vp_xsetbv(vp));
+        return vp_xsetbv(vp);
     case HV_EXIT_CACHE:
         wbinvd(); /* INVD too: a guest must not discard our lines */
         return HV_ADVANCE;

@@ -42,14 +42,14 @@ enum hv_access {
 /* A fault on second-level translation. */
 struct hv_exit_memory {
     gpa_t gpa;
+    uint64_t cr3, efer;
     gva_t gla;
     uint8_t access;      /* enum hv_access bits, as reported */
-    bool gla_valid;      /* gla may be used */
+    bool gla_valid;      /* gla is filled: on accesses that cannot be emulated, when the CPU tells it */
     bool final;          /* the access was to the translated address itself, not to a guest table */
     bool in_delivery;    /* an event was being delivered: must not be emulated */
     bool misconfigured;  /* EPT misconfiguration or reserved bit: a bug of ours */
-    uint8_t mode_bytes;  /* code size: 2, 4 or 8 */
-    uint64_t cr0, cr3, cr4, efer;
+    uint8_t code_bytes;  /* code size: 2, 4 or 8; 8 means 64-bit code, so paging with LMA */
 };
 
 struct hv_exit_io {

@@ -26,7 +26,7 @@ hv_status_t hv_effective_memtype(struct vp *vp, gva_t gva, struct hv_memtype_rep
     struct pt_leaf leaf;
 
     hv_backend->state_get(vp, &state);
-    paging = (struct guest_paging){state.cr0, state.cr3, state.cr4, state.efer};
+    paging = (struct guest_paging){state.cr0, state.cr3, state.efer};
     *report = (struct hv_memtype_report){.cache_disabled = (state.real_cr0 & CR0_CD) != 0};
     if (guest_walk(vp->vm, &paging, gva, &walk) != WALK_OK)
         return HV_OK;

@@ -13,6 +13,8 @@
 #include "hv/vm/walk.h"
 #include "hv/x86/regs.h"
 
+#define FETCH_BYTES 16u /* INSN_MAX_BYTES in two loads */
+
 /* One trapped instruction. */
 struct access {
     struct vp *vp;
@@ -32,10 +34,10 @@ static enum hv_resume stop(struct vp *vp, const struct hv_exit *exit, enum vm_st
 }
 
 /*
- * Copy the instruction's bytes through the guest's tables. Fewer than asked when the next page does not
- * translate; none: the guest changed its tables meanwhile, and the CPU will tell it.
+ * Copy the instruction's bytes through the guest's tables, once: another VP may change them. Fewer than asked
+ * when the next page does not translate; none: the guest changed its tables meanwhile, and the CPU will tell it.
  */
-static unsigned fetch(const struct access *a, uint8_t bytes[INSN_MAX_BYTES])
+static unsigned fetch_pages(const struct access *a, uint8_t bytes[FETCH_BYTES])
 {
     uint64_t rip = a->exit->rip;
     unsigned have = 0;
@@ -53,6 +55,24 @@ static unsigned fetch(const struct access *a, uint8_t bytes[INSN_MAX_BYTES])
     return have;
 }
 
+/* The usual case, code inside one page of RAM, is one walk and two loads. */
+static unsigned fetch(const struct access *a, uint8_t bytes[FETCH_BYTES])
+{
+    uint64_t rip = a->exit->rip;
+    struct guest_walk walk;
+    const uint8_t *ram;
+
+    if (LIKELY((rip & PAGE_MASK) <= PAGE_BYTES - FETCH_BYTES) &&
+        LIKELY(guest_walk(a->vp->vm, &a->paging, GVA(rip), &walk) == WALK_OK)) {
+        ram = vm_ram_pointer(a->vp->vm, walk.gpa, FETCH_BYTES);
+        if (LIKELY(ram != NULL)) {
+            __builtin_memcpy(bytes, ram, FETCH_BYTES);
+            return INSN_MAX_BYTES;
+        }
+    }
+    return fetch_pages(a, bytes);
+}
+
 /* FS and GS have bases in 64-bit mode; they are the only cold state that an operand can need. */
 static uint64_t segment_base(const struct access *a)
 {
@@ -62,13 +82,6 @@ static uint64_t segment_base(const struct access *a)
         return 0;
     hv_backend->state_get(a->vp, &state);
     return state.seg[a->insn.segment].base;
-}
-
-static bool leaf_allows(const struct vm *vm, gpa_t gpa, uint8_t rights)
-{
-    struct pt_leaf leaf;
-
-    return pt_lookup(&vm->tables, gpa.v, &leaf) && (leaf.attr.rights & rights) == rights;
 }
 
 /* #PF of the page at `linear`: the CPU reports the page that trapped first and never gets to this one. */
@@ -94,7 +107,7 @@ static bool guest_allows(const struct access *a, const struct guest_walk *walk, 
     user = vp_cpl(&state) == 3;
     if (user && !walk->user)
         return false;
-    return !write || walk->writable || (!user && !(a->paging.cr0 & CR0_WP));
+    return !write || walk->writable || (!user && !(state.cr0 & CR0_WP));
 }
 
 /*
@@ -123,7 +136,7 @@ static bool locate(struct access *a)
             return false;
         }
         a->gpa[page] = walk.gpa;
-        a->direct[page] = leaf_allows(a->vp->vm, walk.gpa, write ? PT_R | PT_W : PT_R);
+        a->direct[page] = pt_allows(&a->vp->vm->tables, walk.gpa.v, write ? PT_R | PT_W : PT_R);
     }
     return true;
 }
@@ -208,36 +221,67 @@ static enum hv_resume unsupported(struct vp *vp, const struct hv_exit *exit, con
     return HV_RESUME;
 }
 
+/* RSP as an operand is rare and not saved at exits. */
+static bool uses_rsp(const struct insn *insn)
+{
+    return insn->base == GPR_RSP || insn->reg == GPR_RSP;
+}
+
+/* One piece for one device: nearly every access. */
+static inline bool is_single_piece(const struct access *a)
+{
+    return a->first_bytes == a->insn.bytes && IS_ALIGNED(a->gpa[0].v, a->insn.bytes);
+}
+
+static void carry_out(struct access *a)
+{
+    struct vp *vp = a->vp;
+    bool single = is_single_piece(a);
+    uint64_t value;
+
+    if (a->insn.op != INSN_LOAD) {
+        value = insn_store_value(&a->insn, vp->gpr);
+        if (LIKELY(single))
+            piece_write(vp, a->gpa[0], a->insn.bytes, false, value);
+        else
+            transfer(a, true, value);
+        return;
+    }
+    value = LIKELY(single) ? piece_read(vp, a->gpa[0], a->insn.bytes, false) : transfer(a, false, 0);
+    insn_load_value(&a->insn, vp->gpr, value);
+}
+
 static enum hv_resume emulate(struct vp *vp, struct hv_exit *exit)
 {
     const struct hv_exit_memory *m = &exit->memory;
-    struct access a = {.vp = vp, .exit = exit, .paging = {m->cr0, m->cr3, m->cr4, m->efer}};
-    uint8_t bytes[INSN_MAX_BYTES];
-    unsigned have = fetch(&a, bytes);
+    struct access a;
+    uint8_t bytes[FETCH_BYTES] ALIGNED(8);
+    enum insn_result result;
+    unsigned have;
+    bool rsp;
 
-    if (UNLIKELY(have == 0))
-        return HV_RESUME;
-    if (UNLIKELY(m->mode_bytes != 8))
-        return unsupported(vp, exit, bytes, have);
-    switch (insn_decode(bytes, have, &a.insn)) {
-    case INSN_OK:
-        break;
-    case INSN_SHORT: /* its tail does not translate any more: let the CPU fetch again */
-        if (have < INSN_MAX_BYTES)
-            return HV_RESUME;
-        return unsupported(vp, exit, bytes, have);
-    case INSN_UNSUPPORTED:
-    default:
+    a.vp = vp;
+    a.exit = exit;
+    a.paging = (struct guest_paging){CR0_PG, m->cr3, m->efer};
+    if (UNLIKELY(m->code_bytes != 8))
+        return unsupported(vp, exit, NULL, 0);
+    have = fetch(&a, bytes);
+    result = insn_decode(bytes, have, &a.insn);
+    if (UNLIKELY(result != INSN_OK)) {
+        if (result == INSN_SHORT && have < INSN_MAX_BYTES)
+            return HV_RESUME; /* its tail does not translate any more: let the CPU fetch again */
         return unsupported(vp, exit, bytes, have);
     }
+    rsp = uses_rsp(&a.insn);
+    if (UNLIKELY(rsp))
+        hv_backend->load_rsp(vp);
     if (UNLIKELY(!locate(&a)))
         return HV_RESUME;
-    if (a.insn.op == INSN_LOAD)
-        insn_load_value(&a.insn, vp->gpr, transfer(&a, false, 0));
-    else
-        transfer(&a, true, insn_store_value(&a.insn, vp->gpr));
+    carry_out(&a);
+    if (UNLIKELY(rsp))
+        hv_backend->store_rsp(vp);
     exit->length = a.insn.length;
-    return vp->vm->stop == VM_STOP_NONE ? HV_ADVANCE : HV_STOP;
+    return LIKELY(vp->vm->stop == VM_STOP_NONE) ? HV_ADVANCE : HV_STOP;
 }
 
 /* What the leaf allows now: another CPU, or this one's own last call, may have mapped the page meanwhile. */
@@ -245,7 +289,7 @@ static bool allowed_now(const struct vm *vm, const struct hv_exit_memory *m)
 {
     _Static_assert((int)HV_ACCESS_READ == PT_R && (int)HV_ACCESS_WRITE == PT_W && (int)HV_ACCESS_FETCH == PT_X,
                    "an access asks for the right of the same number");
-    return leaf_allows(vm, m->gpa, m->access);
+    return pt_allows(&vm->tables, m->gpa.v, m->access);
 }
 
 enum hv_resume vp_memory_fault(struct vp *vp, struct hv_exit *exit)

@@ -6,13 +6,13 @@
 #include "hv/x86/cpu.h"
 #include "hv/x86/regs.h"
 
-static bool refuse(struct vp *vp)
+static enum hv_resume refuse(struct vp *vp)
 {
     vp_inject(vp, VECTOR_GP, true, 0);
-    return false;
+    return HV_RESUME;
 }
 
-static bool refuse_msr(struct vp *vp, const char *what, uint32_t msr)
+static enum hv_resume refuse_msr(struct vp *vp, const char *what, uint32_t msr)
 {
     if (log_limit_pass(&vp->msr_log))
         log_line("vm", "%s of unknown MSR %#x: #GP", what, msr);
@@ -52,7 +52,7 @@ static const struct msr_constant *constant_of(uint32_t msr)
     return NULL;
 }
 
-bool vp_msr_read(struct vp *vp)
+enum hv_resume vp_msr_read(struct vp *vp)
 {
     uint32_t msr = (uint32_t)vp->gpr[GPR_RCX];
     const struct msr_constant *constant = constant_of(msr);
@@ -71,10 +71,10 @@ bool vp_msr_read(struct vp *vp)
     }
     vp->gpr[GPR_RAX] = (uint32_t)value;
     vp->gpr[GPR_RDX] = value >> 32;
-    return true;
+    return HV_ADVANCE;
 }
 
-static bool efer_write(struct vp *vp, uint64_t value)
+static enum hv_resume efer_write(struct vp *vp, uint64_t value)
 {
     struct vp_state state;
 
@@ -84,17 +84,17 @@ static bool efer_write(struct vp *vp, uint64_t value)
     if ((state.cr0 & CR0_PG) && ((value ^ state.efer) & EFER_LME))
         return refuse(vp);
     hv_backend->set_efer(vp, (value & ~EFER_LMA) | (state.efer & EFER_LMA));
-    return true;
+    return HV_ADVANCE;
 }
 
-bool vp_msr_write(struct vp *vp)
+enum hv_resume vp_msr_write(struct vp *vp)
 {
     uint32_t msr = (uint32_t)vp->gpr[GPR_RCX];
     uint64_t value = (uint32_t)vp->gpr[GPR_RAX] | vp->gpr[GPR_RDX] << 32;
     const struct msr_constant *constant = constant_of(msr);
 
     if (constant)
-        return constant->write_ignored ? true : refuse(vp);
+        return constant->write_ignored ? HV_ADVANCE : refuse(vp);
     if (msr == IA32_EFER)
         return efer_write(vp, value);
     if (msr != IA32_PAT)
@@ -102,11 +102,11 @@ bool vp_msr_write(struct vp *vp)
     if (!pat_is_valid(value))
         return refuse(vp);
     hv_backend->set_pat(vp, value);
-    return true;
+    return HV_ADVANCE;
 }
 
 /* SDM 3A "Control Registers": what MOV to CR0 refuses. */
-static bool cr0_write(struct vp *vp, const struct vp_state *state, uint64_t value)
+static enum hv_resume cr0_write(struct vp *vp, const struct vp_state *state, uint64_t value)
 {
     uint64_t efer = state->efer;
 
@@ -123,10 +123,10 @@ static bool cr0_write(struct vp *vp, const struct vp_state *state, uint64_t valu
         hv_backend->set_efer(vp, efer & ~EFER_LMA);
     }
     hv_backend->set_cr0(vp, value);
-    return true;
+    return HV_ADVANCE;
 }
 
-static bool cr4_write(struct vp *vp, const struct vp_state *state, uint64_t value)
+static enum hv_resume cr4_write(struct vp *vp, const struct vp_state *state, uint64_t value)
 {
     if (value & ~vp->cr4_guest_bits)
         return refuse(vp);
@@ -134,10 +134,10 @@ static bool cr4_write(struct vp *vp, const struct vp_state *state, uint64_t valu
         return refuse(vp);
     vp_cpuid_set_osxsave(vp, (value & CR4_OSXSAVE) != 0);
     hv_backend->set_cr4(vp, value);
-    return true;
+    return HV_ADVANCE;
 }
 
-bool vp_cr_access(struct vp *vp, const struct hv_exit_cr *cr)
+enum hv_resume vp_cr_access(struct vp *vp, const struct hv_exit_cr *cr)
 {
     const uint64_t msw = CR0_PE | CR0_MP | CR0_EM | CR0_TS;
     struct vp_state state;
@@ -149,19 +149,19 @@ bool vp_cr_access(struct vp *vp, const struct hv_exit_cr *cr)
         return cr0_write(vp, &state, (state.cr0 & ~(msw & ~CR0_PE)) | (cr->value & msw));
     if (cr->number == 8 && !cr->write) {
         vp->gpr[cr->gpr] = vp->cr8;
-        return true;
+        return HV_ADVANCE;
     }
     if (cr->number == 8) {
         if (cr->value & ~BITS(3, 0))
             return refuse(vp);
         vp->cr8 = cr->value;
-        return true;
+        return HV_ADVANCE;
     }
     return cr->number == 0 ? cr0_write(vp, &state, cr->value) : cr4_write(vp, &state, cr->value);
 }
 
 /* SDM 2 "XSETBV": XCR0 only, x87 always, AVX only with SSE. CR4.OSXSAVE and CPL were checked by the CPU. */
-bool vp_xsetbv(struct vp *vp)
+enum hv_resume vp_xsetbv(struct vp *vp)
 {
     uint64_t value = (uint32_t)vp->gpr[GPR_RAX] | vp->gpr[GPR_RDX] << 32;
 
@@ -169,5 +169,5 @@ bool vp_xsetbv(struct vp *vp)
         ((value & XCR0_AVX) && !(value & XCR0_SSE)))
         return refuse(vp);
     xsetbv(0, value);
-    return true;
+    return HV_ADVANCE;
 }

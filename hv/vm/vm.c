@@ -1,36 +1,12 @@
 #include "hv/vm/vm.h"
 
-#include "hv/base/direct.h"
-
 struct hv_caps hv_caps;
-
-/* The run that holds gpa, or NULL. */
-static const struct vm_ram *ram_of(const struct vm *vm, gpa_t gpa)
-{
-    for (unsigned i = 0; i < vm->ram_count; i++)
-        if (gpa.v - vm->ram[i].gpa.v < vm->ram[i].pages << PAGE_SHIFT)
-            return &vm->ram[i];
-    return NULL;
-}
-
-void *vm_ram_pointer(const struct vm *vm, gpa_t gpa, uint64_t bytes)
-{
-    const struct vm_ram *ram = ram_of(vm, gpa);
-    uint64_t offset;
-
-    if (!ram)
-        return NULL;
-    offset = gpa.v - ram->gpa.v;
-    if (bytes > (ram->pages << PAGE_SHIFT) - offset)
-        return NULL;
-    return (uint8_t *)direct(ram->hpa) + offset;
-}
 
 bool vm_ram_overlaps(const struct vm *vm, gpa_t gpa, uint64_t bytes)
 {
     for (unsigned i = 0; i < vm->ram_count; i++) {
         uint64_t start = vm->ram[i].gpa.v;
-        uint64_t end = start + (vm->ram[i].pages << PAGE_SHIFT);
+        uint64_t end = start + vm->ram[i].bytes;
 
         if (gpa.v < end && bytes > 0 && gpa.v + (bytes - 1) >= start)
             return true;

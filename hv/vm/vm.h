@@ -22,8 +22,8 @@ enum gpr { GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RSP, GPR_RBP, GPR_RSI, GPR_RD
 /* One run of guest RAM: contiguous in guest and host. */
 struct vm_ram {
     gpa_t gpa;
-    hpa_t hpa;
-    uint64_t pages;
+    uint64_t bytes;
+    uint8_t *host; /* through the direct map: guest RAM is write-back */
 };
 
 /* A port range. in returns the value in the low bytes. */
@@ -85,7 +85,16 @@ struct vm {
 };
 
 /* A pointer into guest RAM for [gpa, gpa+bytes), or NULL when it is not all in one run of RAM. */
-void *vm_ram_pointer(const struct vm *vm, gpa_t gpa, uint64_t bytes);
+static inline void *vm_ram_pointer(const struct vm *vm, gpa_t gpa, uint64_t bytes)
+{
+    for (const struct vm_ram *ram = vm->ram; ram < vm->ram + vm->ram_count; ram++) {
+        uint64_t offset = gpa.v - ram->gpa.v;
+
+        if (offset < ram->bytes)
+            return bytes <= ram->bytes - offset ? ram->host + offset : NULL;
+    }
+    return NULL;
+}
 
 /* True when [gpa, gpa+bytes) touches RAM. */
 bool vm_ram_overlaps(const struct vm *vm, gpa_t gpa, uint64_t bytes);

@@ -46,8 +46,7 @@ struct cpuid_answer {
 };
 
 struct vp {
-    uint64_t gpr[GPR_COUNT]; /* first: the exit stub pushes them here; [GPR_RSP] holds on memory
-                               and control-register exits only */
+    uint64_t gpr[GPR_COUNT]; /* first: the exit stub pushes them here. [GPR_RSP] is stale: see load_rsp */
     uint64_t host_rsp;       /* where the run loop's stack continues */
     struct vm *vm;
     void *backend; /* the backend's own part */
@@ -64,14 +63,14 @@ struct vp {
 
 /* hv/vm/cpuid.c */
 void vp_cpuid_init(struct vp *vp);
-void vp_cpuid(struct vp *vp);
+enum hv_resume vp_cpuid(struct vp *vp);
 void vp_cpuid_set_osxsave(struct vp *vp, bool on);
 
-/* hv/vm/msr.c: what RDMSR, WRMSR, MOV CR and XSETBV do. false: #GP was queued. */
-bool vp_msr_read(struct vp *vp);
-bool vp_msr_write(struct vp *vp);
-bool vp_cr_access(struct vp *vp, const struct hv_exit_cr *cr);
-bool vp_xsetbv(struct vp *vp);
+/* hv/vm/msr.c: what RDMSR, WRMSR, MOV CR and XSETBV do. HV_RESUME: #GP was queued. */
+enum hv_resume vp_msr_read(struct vp *vp);
+enum hv_resume vp_msr_write(struct vp *vp);
+enum hv_resume vp_cr_access(struct vp *vp, const struct hv_exit_cr *cr);
+enum hv_resume vp_xsetbv(struct vp *vp);
 
 /* hv/vm/io.c */
 enum hv_resume vp_port_access(struct vp *vp, const struct hv_exit_io *io);

@@ -72,55 +72,53 @@ bool guest_physical_write(struct vm *vm, gpa_t gpa, const void *in, unsigned byt
     return true;
 }
 
-/* Bits that must be 0 for this guest: address bits it does not have, XD without NXE, PS in the root. */
-static bool reserved_bits(const struct guest_paging *paging, uint64_t entry, unsigned level)
+/* Bits that must be 0 in every entry of this guest: addresses it does not have, XD without NXE. */
+static inline uint64_t reserved_bits(const struct guest_paging *paging)
 {
-    uint64_t reserved = BITS(51, 12) & ~(BIT(hv_caps.physical_bits) - 1);
-
-    if (!(paging->efer & EFER_NXE))
-        reserved |= PTE_XD;
-    if (level == 4)
-        reserved |= PTE_PS;
-    else if (level > 1 && (entry & PTE_PS)) /* bit 12 of a large leaf is its PAT bit */
-        reserved |= (pt_span(level) - 1) & WALK_ADDR & ~BIT(12);
-    return (entry & reserved) != 0;
+    return (WALK_ADDR & (~0ull << hv_caps.physical_bits)) | (paging->efer & EFER_NXE ? 0 : PTE_XD);
 }
 
 static enum walk_result walk_4_level(struct vm *vm, const struct guest_paging *paging, gva_t gva,
                                      struct guest_walk *walk)
 {
-    uint64_t table = paging->cr3 & WALK_ADDR, entry;
+    const uint64_t reserved = reserved_bits(paging), bit12 = BIT(12); /* a large leaf's PAT bit */
+    uint64_t table = paging->cr3 & WALK_ADDR, all = ~0ull, entry, span;
+    unsigned shift = PAGE_SHIFT + 27;
 
-    walk->writable = true;
-    walk->user = true;
-    for (unsigned level = 4;; level--) {
-        uint64_t index = (gva.v >> (PAGE_SHIFT + 9 * (level - 1))) & 511;
+    for (unsigned level = 4;; level--, shift -= 9) {
+        gpa_t at = GPA(table + ((gva.v >> shift) & 511) * sizeof(entry));
+        const uint64_t *ram = vm_ram_pointer(vm, at, sizeof(entry));
 
-        if (!guest_physical_read(vm, GPA(table + index * sizeof(entry)), &entry, sizeof(entry)) ||
-            !(entry & PTE_P) || reserved_bits(paging, entry, level))
+        if (LIKELY(ram != NULL))
+            entry = __atomic_load_n(ram, __ATOMIC_RELAXED);
+        else if (!guest_physical_read(vm, at, &entry, sizeof(entry)))
             return WALK_NOT_PRESENT;
-        walk->writable &= (entry & PTE_W) != 0;
-        walk->user &= (entry & PTE_U) != 0;
-        if (level == 1 || (entry & PTE_PS)) {
-            uint64_t span = pt_span(level);
-
-            walk->entry = entry;
-            walk->level = (uint8_t)level;
-            walk->gpa = GPA((entry & WALK_ADDR & ~(span - 1)) | (gva.v & (span - 1)));
-            return WALK_OK;
-        }
+        if (!(entry & PTE_P) || (entry & reserved))
+            return WALK_NOT_PRESENT;
+        all &= entry;
         table = entry & WALK_ADDR;
+        if (level == 1 || (entry & PTE_PS)) {
+            walk->level = (uint8_t)level;
+            break;
+        }
     }
+    span = pt_span(walk->level);
+    if (walk->level == 4 || (walk->level > 1 && (table & (span - 1) & ~bit12)))
+        return WALK_NOT_PRESENT;
+    walk->entry = entry;
+    walk->writable = (all & PTE_W) != 0;
+    walk->user = (all & PTE_U) != 0;
+    walk->gpa = GPA((table & ~(span - 1)) | (gva.v & (span - 1)));
+    return WALK_OK;
 }
 
 enum walk_result guest_walk(struct vm *vm, const struct guest_paging *paging, gva_t gva,
                             struct guest_walk *walk)
 {
-    if (!(paging->cr0 & CR0_PG)) {
-        *walk = (struct guest_walk){.gpa = GPA(gva.v & 0xffffffffu), .writable = true, .user = true};
-        return WALK_OK;
-    }
-    if (!(paging->efer & EFER_LMA) || (paging->cr4 & CR4_LA57))
+    if (LIKELY(paging->efer & EFER_LMA))
+        return walk_4_level(vm, paging, gva, walk);
+    if (paging->cr0 & CR0_PG)
         return WALK_UNSUPPORTED;
-    return walk_4_level(vm, paging, gva, walk);
+    *walk = (struct guest_walk){.gpa = GPA(gva.v & 0xffffffffu), .writable = true, .user = true};
+    return WALK_OK;
 }

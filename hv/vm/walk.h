@@ -10,8 +10,9 @@
 
 #include "hv/vm/vm.h"
 
+/* CR4.LA57 is not offered to guests, so EFER.LMA means 4 levels; cr0 matters without LMA only. */
 struct guest_paging {
-    uint64_t cr0, cr3, cr4, efer;
+    uint64_t cr0, cr3, efer;
 };
 
 struct guest_walk {
@@ -25,7 +26,7 @@ struct guest_walk {
 enum walk_result {
     WALK_OK,
     WALK_NOT_PRESENT, /* or reserved bits */
-    WALK_UNSUPPORTED, /* 32-bit, PAE or 5-level paging */
+    WALK_UNSUPPORTED, /* 32-bit and PAE paging */
 };
 
 enum walk_result guest_walk(struct vm *vm, const struct guest_paging *paging, gva_t gva,

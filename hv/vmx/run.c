@@ -79,34 +79,6 @@ enum raw_exit {
 #define RIGHTS_LONG BIT(13)
 #define RIGHTS_BIG  BIT(14)
 
-/* What each raw exit is to the core; HV_EXIT_UNKNOWN (0) where it must not happen. */
-static const uint8_t neutral[RAW_COUNT] = {
-    [RAW_EXCEPTION_OR_NMI] = HV_EXIT_EXCEPTION,
-    [RAW_EXTERNAL_INTERRUPT] = HV_EXIT_INTERRUPT,
-    [RAW_TRIPLE_FAULT] = HV_EXIT_SHUTDOWN,
-    [RAW_CPUID] = HV_EXIT_CPUID,
-    [RAW_GETSEC] = HV_EXIT_UNDEFINED,
-    [RAW_HLT] = HV_EXIT_HLT,
-    [RAW_INVD] = HV_EXIT_CACHE,
-    [RAW_RDPMC] = HV_EXIT_UNDEFINED,
-    [RAW_VMCALL ... RAW_VMXON] = HV_EXIT_UNDEFINED,
-    [RAW_CR] = HV_EXIT_CR,
-    [RAW_IO] = HV_EXIT_IO,
-    [RAW_RDMSR] = HV_EXIT_MSR_READ,
-    [RAW_WRMSR] = HV_EXIT_MSR_WRITE,
-    [RAW_ENTRY_STATE] = HV_EXIT_FAILURE,
-    [RAW_ENTRY_MSR] = HV_EXIT_FAILURE,
-    [RAW_MWAIT] = HV_EXIT_UNDEFINED,
-    [RAW_MONITOR] = HV_EXIT_UNDEFINED,
-    [RAW_ENTRY_MC] = HV_EXIT_FAILURE,
-    [RAW_EPT_VIOLATION] = HV_EXIT_MEMORY,
-    [RAW_EPT_MISCONFIG] = HV_EXIT_MEMORY,
-    [RAW_INVEPT] = HV_EXIT_UNDEFINED,
-    [RAW_INVVPID] = HV_EXIT_UNDEFINED,
-    [RAW_WBINVD] = HV_EXIT_CACHE,
-    [RAW_XSETBV] = HV_EXIT_XSETBV,
-};
-
 /* An exit that came while an event was being delivered: deliver it again at the next entry. */
 static bool requeue_delivery(struct vp *vp)
 {
@@ -131,33 +103,38 @@ static void reblock_nmi(void)
               vmread32(VMCS_GUEST_INTERRUPTIBILITY) | (uint32_t)BLOCKED_BY_NMI);
 }
 
-static void fill_memory(struct vp *vp, struct hv_exit *exit)
+/*
+ * The common case reads only what an emulation needs; the linear address is for the reports of accesses that
+ * cannot be emulated.
+ */
+static inline void fill_memory(struct vp *vp, struct hv_exit *exit)
 {
     struct hv_exit_memory *m = &exit->memory;
     uint64_t info = vmread_natural(VMCS_EXIT_QUALIFICATION);
     uint32_t rights = vmread32(VMCS_GUEST_CS_RIGHTS);
 
+    exit->reason = HV_EXIT_MEMORY;
     exit->raw_info = info;
     m->gpa = GPA(vmread64(VMCS_GUEST_PHYSICAL_ADDRESS));
-    m->access = (uint8_t)(info & (EPT_READ | EPT_WRITE | EPT_FETCH));
-    m->gla_valid = (info & EPT_GLA_VALID) != 0;
-    m->final = (info & (EPT_GLA_VALID | EPT_FINAL)) == (EPT_GLA_VALID | EPT_FINAL);
-    m->misconfigured = exit->raw_reason == RAW_EPT_MISCONFIG;
-    m->gla = GVA(m->gla_valid ? vmread_natural(VMCS_GUEST_LINEAR_ADDRESS) : 0);
-    m->cr0 = vmread_natural(VMCS_GUEST_CR0);
     m->cr3 = vmread_natural(VMCS_GUEST_CR3);
-    m->cr4 = vmread_natural(VMCS_GUEST_CR4);
     m->efer = vmread64(VMCS_GUEST_EFER);
-    m->mode_bytes = (m->efer & EFER_LMA) && (rights & RIGHTS_LONG) ? 8 : rights & RIGHTS_BIG ? 4 : 2;
-    vp->gpr[GPR_RSP] = vmread_natural(VMCS_GUEST_RSP);
+    m->access = (uint8_t)(info & (EPT_READ | EPT_WRITE | EPT_FETCH));
+    m->final = (info & (EPT_GLA_VALID | EPT_FINAL)) == (EPT_GLA_VALID | EPT_FINAL);
+    m->code_bytes = (m->efer & EFER_LMA) && (rights & RIGHTS_LONG) ? 8 : rights & RIGHTS_BIG ? 4 : 2;
+    m->misconfigured = exit->raw_reason == RAW_EPT_MISCONFIG;
     m->in_delivery = requeue_delivery(vp);
+    m->gla_valid = false;
+    if (UNLIKELY(!m->final || (info & EPT_FETCH) || m->in_delivery)) {
+        m->gla_valid = (info & EPT_GLA_VALID) != 0;
+        m->gla = GVA(vmread_natural(VMCS_GUEST_LINEAR_ADDRESS));
+    }
     if (UNLIKELY((info & EPT_NMI_UNBLOCK) && !m->in_delivery))
         reblock_nmi();
 }
 
 static void fill_io(struct hv_exit *exit)
 {
-    uint64_t info = vmread_natural(VMCS_EXIT_QUALIFICATION);
+    uint64_t info = exit->raw_info;
 
     exit->io.port = (uint16_t)FIELD_GET(IO_PORT, info);
     exit->io.bytes = (uint8_t)(FIELD_GET(IO_BYTES, info) + 1);
@@ -167,17 +144,17 @@ static void fill_io(struct hv_exit *exit)
 
 static void fill_cr(struct vp *vp, struct hv_exit *exit)
 {
-    uint64_t info = vmread_natural(VMCS_EXIT_QUALIFICATION);
+    uint64_t info = exit->raw_info;
     struct hv_exit_cr *cr = &exit->cr;
     unsigned kind = (unsigned)FIELD_GET(CR_KIND, info);
 
-    exit->raw_info = info;
     cr->number = (uint8_t)FIELD_GET(CR_NUMBER, info);
     cr->gpr = (uint8_t)FIELD_GET(CR_GPR, info);
     cr->write = kind == 0;
     cr->clts = kind == 2;
     cr->lmsw = kind == 3;
-    vp->gpr[GPR_RSP] = vmread_natural(VMCS_GUEST_RSP);
+    if (cr->gpr == GPR_RSP)
+        vmx_load_rsp(vp);
     cr->value = cr->lmsw ? FIELD_GET(CR_LMSW, info) : vp->gpr[cr->gpr];
 }
 
@@ -193,7 +170,6 @@ static void fill_exception(struct vp *vp, struct hv_exit *exit)
     exit->exception.vector = (uint8_t)FIELD_GET(INFO_VECTOR, info);
     exit->exception.has_error = (info & INFO_HAS_ERROR) != 0;
     exit->exception.error = exit->exception.has_error ? vmread32(VMCS_EXIT_INTERRUPTION_ERROR) : 0;
-    exit->raw_info = vmread_natural(VMCS_EXIT_QUALIFICATION);
     if (FIELD_GET(INFO_TYPE, info) == INFO_TYPE_NMI) {
         exit->reason = HV_EXIT_NMI;
         __asm__ volatile("int $2" ::: "memory");
@@ -202,12 +178,43 @@ static void fill_exception(struct vp *vp, struct hv_exit *exit)
     }
 }
 
-static void fill(struct vp *vp, struct hv_exit *exit)
+/* What each of the other raw exits is to the core; HV_EXIT_UNKNOWN (0) where it must not happen. */
+static const uint8_t neutral[RAW_COUNT] = {
+    [RAW_EXCEPTION_OR_NMI] = HV_EXIT_EXCEPTION,
+    [RAW_EXTERNAL_INTERRUPT] = HV_EXIT_INTERRUPT,
+    [RAW_TRIPLE_FAULT] = HV_EXIT_SHUTDOWN,
+    [RAW_GETSEC] = HV_EXIT_UNDEFINED,
+    [RAW_HLT] = HV_EXIT_HLT,
+    [RAW_INVD] = HV_EXIT_CACHE,
+    [RAW_RDPMC] = HV_EXIT_UNDEFINED,
+    [RAW_VMCALL ... RAW_VMXON] = HV_EXIT_UNDEFINED,
+    [RAW_CR] = HV_EXIT_CR,
+    [RAW_IO] = HV_EXIT_IO,
+    [RAW_RDMSR] = HV_EXIT_MSR_READ,
+    [RAW_WRMSR] = HV_EXIT_MSR_WRITE,
+    [RAW_ENTRY_STATE] = HV_EXIT_FAILURE,
+    [RAW_ENTRY_MSR] = HV_EXIT_FAILURE,
+    [RAW_MWAIT] = HV_EXIT_UNDEFINED,
+    [RAW_MONITOR] = HV_EXIT_UNDEFINED,
+    [RAW_ENTRY_MC] = HV_EXIT_FAILURE,
+    [RAW_EPT_MISCONFIG] = HV_EXIT_MEMORY,
+    [RAW_INVEPT] = HV_EXIT_UNDEFINED,
+    [RAW_INVVPID] = HV_EXIT_UNDEFINED,
+    [RAW_WBINVD] = HV_EXIT_CACHE,
+    [RAW_XSETBV] = HV_EXIT_XSETBV,
+};
+
+static void fill_rare(struct vp *vp, struct hv_exit *exit)
 {
+    if (exit->raw_reason >= RAW_COUNT) {
+        exit->reason = exit->raw_reason & EXIT_ENTRY_FAILED ? HV_EXIT_FAILURE : HV_EXIT_UNKNOWN;
+        exit->raw_info = vmread_natural(VMCS_EXIT_QUALIFICATION);
+        return;
+    }
+    exit->reason = neutral[exit->raw_reason];
+    exit->length = (uint8_t)vmread32(VMCS_EXIT_INSTRUCTION_LENGTH);
+    exit->raw_info = vmread_natural(VMCS_EXIT_QUALIFICATION);
     switch (exit->raw_reason) {
-    case RAW_CPUID:
-        break;
-    case RAW_EPT_VIOLATION:
     case RAW_EPT_MISCONFIG:
         fill_memory(vp, exit);
         break;
@@ -224,29 +231,8 @@ static void fill(struct vp *vp, struct hv_exit *exit)
         exit->exception.vector = (uint8_t)FIELD_GET(INFO_VECTOR, vmread32(VMCS_EXIT_INTERRUPTION_INFO));
         break;
     default:
-        exit->raw_info = vmread_natural(VMCS_EXIT_QUALIFICATION);
         break;
     }
-}
-
-/*
- * RSP lives in the VMCS. It is fetched for the exits whose instruction may name it as an operand, and put back
- * when the core changed it.
- */
-static bool may_use_rsp(const struct hv_exit *exit)
-{
-    return exit->reason == HV_EXIT_MEMORY || exit->reason == HV_EXIT_CR;
-}
-
-static void advance(const struct vp *vp, const struct hv_exit *exit)
-{
-    uint32_t blocked = vmread32(VMCS_GUEST_INTERRUPTIBILITY);
-
-    if (may_use_rsp(exit))
-        vmwrite_natural(VMCS_GUEST_RSP, vp->gpr[GPR_RSP]);
-    vmwrite_natural(VMCS_GUEST_RIP, exit->rip + exit->length);
-    if (UNLIKELY(blocked & BLOCKED_BY_STI_OR_SS))
-        vmwrite32(VMCS_GUEST_INTERRUPTIBILITY, blocked & ~BLOCKED_BY_STI_OR_SS);
 }
 
 static void deliver_event(struct vp *vp)
@@ -269,51 +255,62 @@ static void deliver_event(struct vp *vp)
     event->kind = VP_EVENT_NONE;
 }
 
+/* The interrupt shadow of STI and MOV SS ends with the instruction that was stepped over. */
+static inline void advance(uint64_t rip)
+{
+    uint32_t blocked = vmread32(VMCS_GUEST_INTERRUPTIBILITY);
+
+    vmwrite_natural(VMCS_GUEST_RIP, rip);
+    if (UNLIKELY(blocked & BLOCKED_BY_STI_OR_SS))
+        vmwrite32(VMCS_GUEST_INTERRUPTIBILITY, blocked & ~BLOCKED_BY_STI_OR_SS);
+}
+
+static void flush_translations(struct vp *vp, uint64_t generation)
+{
+    vp->flushed_generation = generation;
+    vp->vm->stats.invalidations++;
+    invept(INVEPT_SINGLE_CONTEXT, vmx_of(vp)->eptp);
+}
+
 /*
  * "In guest" is published before the generation is read, and vm_flush() bumps the generation before it
  * looks who is in a guest: one of the two sees the other.
  */
-static void prepare_entry(struct vp *vp)
+static inline void prepare_entry(struct vp *vp)
 {
-    struct cpu *cpu = this_cpu();
     uint64_t generation;
 
     if (UNLIKELY(vp->event.kind != VP_EVENT_NONE))
         deliver_event(vp);
-    __atomic_exchange_n(&cpu->in_guest, 1, __ATOMIC_SEQ_CST);
+    cpu_publish_in_guest();
     generation = __atomic_load_n(&vp->vm->generation, __ATOMIC_RELAXED);
-    if (UNLIKELY(vp->flushed_generation != generation)) {
-        vp->flushed_generation = generation;
-        vp->vm->stats.invalidations++;
-        invept(INVEPT_SINGLE_CONTEXT, vmx_of(vp)->eptp);
-    }
+    if (UNLIKELY(vp->flushed_generation != generation))
+        flush_translations(vp, generation);
 }
 
 uint32_t vmx_handle_exit(struct vp *vp)
 {
     struct hv_exit exit;
+    uint64_t rip;
+    enum hv_resume resume;
 
-    __atomic_store_n(&this_cpu()->in_guest, 0, __ATOMIC_RELEASE);
+    cpu_publish_out_of_guest();
     exit.raw_reason = vmread32(VMCS_EXIT_REASON);
-    exit.rip = vmread_natural(VMCS_GUEST_RIP);
-    if (LIKELY(exit.raw_reason < RAW_COUNT)) {
-        exit.reason = neutral[exit.raw_reason];
+    rip = vmread_natural(VMCS_GUEST_RIP);
+    exit.rip = rip;
+    if (exit.raw_reason == RAW_EPT_VIOLATION) {
+        fill_memory(vp, &exit);
+    } else if (exit.raw_reason == RAW_CPUID) {
+        exit.reason = HV_EXIT_CPUID;
         exit.length = (uint8_t)vmread32(VMCS_EXIT_INSTRUCTION_LENGTH);
-        fill(vp, &exit);
     } else {
-        exit.reason = exit.raw_reason & EXIT_ENTRY_FAILED ? HV_EXIT_FAILURE : HV_EXIT_UNKNOWN;
-        exit.raw_info = vmread_natural(VMCS_EXIT_QUALIFICATION);
+        fill_rare(vp, &exit);
     }
-    switch (vm_exit(vp, &exit)) {
-    case HV_ADVANCE:
-        advance(vp, &exit);
-        break;
-    case HV_RESUME:
-        break;
-    case HV_STOP:
-    default:
+    resume = vm_exit(vp, &exit);
+    if (LIKELY(resume == HV_ADVANCE))
+        advance(rip + exit.length);
+    else if (resume == HV_STOP)
         return 1;
-    }
     prepare_entry(vp);
     return 0;
 }
@@ -329,7 +326,7 @@ void vmx_vp_run(struct vp *vp)
         failure.raw_info = vmread32(VMCS_INSTRUCTION_ERROR);
         (void)vm_exit(vp, &failure);
     }
-    __atomic_store_n(&this_cpu()->in_guest, 0, __ATOMIC_RELEASE);
+    cpu_publish_out_of_guest();
     this_cpu()->running = NULL;
 }
 

@@ -88,6 +88,16 @@ void vmx_set_pat(struct vp *vp, uint64_t value)
     flush_linear(vmx_of(vp));
 }
 
+void vmx_load_rsp(struct vp *vp)
+{
+    vp->gpr[GPR_RSP] = vmread_natural(VMCS_GUEST_RSP);
+}
+
+void vmx_store_rsp(struct vp *vp)
+{
+    vmwrite_natural(VMCS_GUEST_RSP, vp->gpr[GPR_RSP]);
+}
+
 #define REPORT_FIELD(width, name, encoding)                                                        \
     log_line("vmcs", "%-26s %#18llx", #name, (unsigned long long)vmcs_get(encoding));
 

@@ -46,6 +46,22 @@ static inline struct cpu *this_cpu(void)
     return cpu;
 }
 
+/*
+ * "This CPU is in a guest", as the shoot-down reads it. Publishing is a full fence: what is read afterwards is
+ * newer than what the other side read before it saw the flag.
+ */
+static inline void cpu_publish_in_guest(void)
+{
+    uint64_t one = 1;
+
+    __asm__ volatile("xchgq %0, %%gs:%c1" : "+r"(one) : "i"(offsetof(struct cpu, in_guest)) : "memory");
+}
+
+static inline void cpu_publish_out_of_guest(void)
+{
+    __asm__ volatile("movq $0, %%gs:%c0" ::"i"(offsetof(struct cpu, in_guest)) : "memory");
+}
+
 /* The top of a stack (grows down). */
 static inline uint8_t *stack_top(const struct cpu *cpu, enum stack stack)
 {

@@ -7,34 +7,40 @@
 #define NAMES        9u
 static uint64_t measured[NAMES];
 
-#define TIMED(ticks, statement)                      \
-    do {                                             \
-        for (unsigned r_ = 0; r_ < REPEAT; r_++) {   \
-            uint64_t a_ = rdtsc(), b_ = rdtsc(), c_; \
-            statement;                               \
-            c_ = rdtsc();                            \
-            (ticks) = (c_ - b_) - (b_ - a_);         \
-        }                                            \
+/*
+ * The ticks from one RDTSC to the next with `insn` between. `setup` runs inside too: the empty pair has it
+ * as well, so only the instruction is left when that is subtracted. `at` is in RDI.
+ */
+#define PAIR(ticks, setup, insn, at)                                                               \
+    __asm__ volatile("rdtsc\n\tshl $32, %%rdx\n\tor %%rdx, %%rax\n\tmov %%rax, %%r8\n\t" setup     \
+                     "\n\t" insn "\n\trdtsc\n\tshl $32, %%rdx\n\tor %%rdx, %%rax\n\tsub %%r8, %%rax"  \
+                     : "=a"(ticks)                                                                 \
+                     : "D"(at)                                                                     \
+                     : "rbx", "rcx", "rdx", "r8", "memory")
+
+#define TIMED(ticks, setup, insn, at)                                                              \
+    do {                                                                                           \
+        for (unsigned r_ = 0; r_ < REPEAT; r_++) {                                                 \
+            uint64_t with_, without_;                                                              \
+            PAIR(without_, setup, "", at);                                                         \
+            PAIR(with_, setup, insn, at);                                                          \
+            (ticks) = with_ - without_;                                                            \
+        }                                                                                          \
     } while (0)
 
 static uint64_t cpuid_exit(void)
 {
     uint64_t ticks = 0;
-    uint32_t a = 1, b = 0, c = 0, d = 0;
 
-    TIMED(ticks, __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d)::"memory"));
+    TIMED(ticks, "mov $1, %%eax\n\txor %%ecx, %%ecx", "cpuid", 0ul);
     return ticks;
 }
 
 static uint64_t mmio_read_4(void)
 {
     uint64_t ticks = 0;
-    uint32_t v;
 
-    TIMED(ticks, __asm__ volatile("movl (%1), %0"
-                                  : "=r"(v)
-                                  : "r"(GVA_REGS + LAB_SCRATCH)
-                                  : "memory"));
+    TIMED(ticks, "", "mov (%%rdi), %%ecx", GVA_REGS + LAB_SCRATCH);
     return ticks;
 }
 
@@ -42,17 +48,15 @@ static uint64_t mmio_write_4(void)
 {
     uint64_t ticks = 0;
 
-    TIMED(ticks, __asm__ volatile("movl %0, (%1)" ::"r"(7), "r"(GVA_REGS + LAB_SCRATCH)
-                                  : "memory"));
+    TIMED(ticks, "mov $7, %%ecx", "mov %%ecx, (%%rdi)", GVA_REGS + LAB_SCRATCH);
     return ticks;
 }
 
 static uint64_t direct_read(void)
 {
-    uint64_t ticks = 0, at = GVA_BAR2 + LAB_LARGER_PAGE * PAGE;
-    uint32_t v;
+    uint64_t ticks = 0;
 
-    TIMED(ticks, __asm__ volatile("movl (%1), %0" : "=r"(v) : "r"(at) : "memory"));
+    TIMED(ticks, "", "mov (%%rdi), %%ecx", GVA_BAR2 + LAB_LARGER_PAGE * PAGE);
     return ticks;
 }
 
