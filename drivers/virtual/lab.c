@@ -46,18 +46,37 @@ static bool is_scratch(uint64_t offset)
     return offset >= LAB_SCRATCH && offset < LAB_SCRATCH + LAB_SCRATCH_BYTES;
 }
 
+/* A piece of 1, 2, 4 or 8 bytes. */
+static inline void copy_piece(void *to, const void *from, uint64_t length)
+{
+    switch (length) {
+    case 1:
+        __builtin_memcpy(to, from, 1);
+        break;
+    case 2:
+        __builtin_memcpy(to, from, 2);
+        break;
+    case 4:
+        __builtin_memcpy(to, from, 4);
+        break;
+    default:
+        __builtin_memcpy(to, from, 8);
+        break;
+    }
+}
+
 static hv_status_t read_register(struct lab *lab, uint64_t offset, uint64_t length, uint8_t *buffer)
 {
     uint64_t word;
     uint64_t lane = offset % sizeof(word);
 
     if (is_scratch(offset)) {
-        memcpy(buffer, lab->scratch + (offset - LAB_SCRATCH), length);
+        copy_piece(buffer, lab->scratch + (offset - LAB_SCRATCH), length);
         return HV_OK;
     }
     if (!read_word(lab, offset - lane, &word))
         return HV_E_OUT_OF_RANGE;
-    memcpy(buffer, (const uint8_t *)&word + lane, length);
+    copy_piece(buffer, (const uint8_t *)&word + lane, length);
     return HV_OK;
 }
 
@@ -67,11 +86,11 @@ static hv_status_t write_register(struct lab *lab, uint64_t offset, uint64_t len
     uint32_t command;
 
     if (is_scratch(offset)) {
-        memcpy(lab->scratch + (offset - LAB_SCRATCH), buffer, length);
+        copy_piece(lab->scratch + (offset - LAB_SCRATCH), buffer, length);
         return HV_OK;
     }
     if (offset >= LAB_ARG(0) && offset < LAB_ARG(LAB_ARGS)) {
-        memcpy((uint8_t *)lab->arg + (offset - LAB_ARG(0)), buffer, length);
+        copy_piece((uint8_t *)lab->arg + (offset - LAB_ARG(0)), buffer, length);
         return HV_OK;
     }
     if (offset == LAB_COMMAND && length == sizeof(command)) {
@@ -91,7 +110,7 @@ static void record(struct lab *lab, enum hv_bar bar, uint64_t offset, uint64_t l
 
     *trap = (struct lab_trap){
         .offset = offset, .bar = (uint8_t)bar, .width = (uint8_t)length, .write = write};
-    memcpy(&trap->value, buffer, length);
+    copy_piece(&trap->value, buffer, length);
 }
 
 static hv_status_t lab_read(void *context, enum hv_bar bar, uint64_t offset, uint64_t length,

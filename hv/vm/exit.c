@@ -49,6 +49,18 @@ static enum hv_resume hand_on_exception(struct vp *vp, const struct hv_exit *exi
     return HV_RESUME;
 }
 
+enum hv_resume vm_exit_cpuid(struct vp *vp)
+{
+    vp->vm->stats.exits[HV_EXIT_CPUID]++;
+    return vp_cpuid(vp);
+}
+
+enum hv_resume vm_exit_memory(struct vp *vp, struct hv_exit *exit)
+{
+    vp->vm->stats.exits[HV_EXIT_MEMORY]++;
+    return vp_memory_fault(vp, exit);
+}
+
 enum hv_resume vm_exit(struct vp *vp, struct hv_exit *exit)
 {
     vp->vm->stats.exits[exit->reason]++;
@@ -87,6 +99,7 @@ enum hv_resume vm_exit(struct vp *vp, struct hv_exit *exit)
         return stop(vp, exit, VM_STOP_TRIPLE_FAULT);
     case HV_EXIT_FAILURE:
         return stop(vp, exit, VM_STOP_ENTRY_FAILURE);
+    case HV_EXIT_TABLES: /* an entry of ours that the CPU does not take */
     case HV_EXIT_UNKNOWN:
     case HV_EXIT_COUNT:
     default:

@@ -15,6 +15,7 @@
     X(HV_EXIT_UNKNOWN, "unknown")                                                                  \
     X(HV_EXIT_CPUID, "cpuid")                                                                      \
     X(HV_EXIT_MEMORY, "second-level fault")                                                        \
+    X(HV_EXIT_TABLES, "bad second-level entry")                                                    \
     X(HV_EXIT_IO, "port i/o")                                                                      \
     X(HV_EXIT_MSR_READ, "rdmsr")                                                                   \
     X(HV_EXIT_MSR_WRITE, "wrmsr")                                                                  \
@@ -45,11 +46,12 @@ struct hv_exit_memory {
     uint64_t cr3, efer;
     gva_t gla;
     uint8_t access;      /* enum hv_access bits, as reported */
+    bool plain;          /* a data access by an instruction to the translated address itself: the usual case,
+                            in which the three below need no look */
     bool gla_valid;      /* gla is filled: on accesses that cannot be emulated, when the CPU tells it */
     bool final;          /* the access was to the translated address itself, not to a guest table */
     bool in_delivery;    /* an event was being delivered: must not be emulated */
-    bool misconfigured;  /* EPT misconfiguration or reserved bit: a bug of ours */
-    uint8_t code_bytes;  /* code size: 2, 4 or 8; 8 means 64-bit code, so paging with LMA */
+    bool code_64;        /* 64-bit code, so paging with LMA */
 };
 
 struct hv_exit_io {
@@ -90,7 +92,13 @@ enum hv_resume {
 
 struct vp;
 
-/* The core's one entry from a backend. hv/vm/exit.c. May set exit->length for HV_ADVANCE. */
+/*
+ * The core's entry from a backend, hv/vm/exit.c. Two reasons come so often that each has a door of its own, which
+ * saves filling and sorting; everything else comes through vm_exit(). On memory faults the core sets exit->length
+ * before HV_ADVANCE.
+ */
+enum hv_resume vm_exit_cpuid(struct vp *vp);
+enum hv_resume vm_exit_memory(struct vp *vp, struct hv_exit *exit);
 enum hv_resume vm_exit(struct vp *vp, struct hv_exit *exit);
 
 const char *hv_exit_name(unsigned reason);

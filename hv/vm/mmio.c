@@ -1,8 +1,8 @@
 /*
  * Second-level faults: a trapped access is fetched, decoded and carried out in pieces.
  *
- *   fault --> a bug of ours? --> allowed by now? --> may it be emulated? --> fetch, decode
- *               (stop)             (resume)            (VM event)              |
+ *   fault --> allowed by now? --> may it be emulated? --> fetch, decode
+ *                (resume)            (VM event)               |
  *         pieces of 1, 2, 4, 8 bytes, each to RAM, a direct page, a device or nobody
  */
 #include "hv/vm/vp.h"
@@ -12,8 +12,6 @@
 #include "hv/vm/backend.h"
 #include "hv/vm/walk.h"
 #include "hv/x86/regs.h"
-
-#define FETCH_BYTES 16u /* INSN_MAX_BYTES in two loads */
 
 /* One trapped instruction. */
 struct access {
@@ -37,7 +35,7 @@ static enum hv_resume stop(struct vp *vp, const struct hv_exit *exit, enum vm_st
  * Copy the instruction's bytes through the guest's tables, once: another VP may change them. Fewer than asked
  * when the next page does not translate; none: the guest changed its tables meanwhile, and the CPU will tell it.
  */
-static unsigned fetch_pages(const struct access *a, uint8_t bytes[FETCH_BYTES])
+static unsigned fetch(const struct access *a, uint8_t bytes[INSN_MAX_BYTES])
 {
     uint64_t rip = a->exit->rip;
     unsigned have = 0;
@@ -53,24 +51,6 @@ static unsigned fetch_pages(const struct access *a, uint8_t bytes[FETCH_BYTES])
         rip += part;
     }
     return have;
-}
-
-/* The usual case, code inside one page of RAM, is one walk and two loads. */
-static unsigned fetch(const struct access *a, uint8_t bytes[FETCH_BYTES])
-{
-    uint64_t rip = a->exit->rip;
-    struct guest_walk walk;
-    const uint8_t *ram;
-
-    if (LIKELY((rip & PAGE_MASK) <= PAGE_BYTES - FETCH_BYTES) &&
-        LIKELY(guest_walk(a->vp->vm, &a->paging, GVA(rip), &walk) == WALK_OK)) {
-        ram = vm_ram_pointer(a->vp->vm, walk.gpa, FETCH_BYTES);
-        if (LIKELY(ram != NULL)) {
-            __builtin_memcpy(bytes, ram, FETCH_BYTES);
-            return INSN_MAX_BYTES;
-        }
-    }
-    return fetch_pages(a, bytes);
 }
 
 /* FS and GS have bases in 64-bit mode; they are the only cold state that an operand can need. */
@@ -222,40 +202,17 @@ static enum hv_resume unsupported(struct vp *vp, const struct hv_exit *exit, con
 }
 
 /* RSP as an operand is rare and not saved at exits. */
-static bool uses_rsp(const struct insn *insn)
+static inline bool uses_rsp(const struct insn *insn)
 {
     return insn->base == GPR_RSP || insn->reg == GPR_RSP;
 }
 
-/* One piece for one device: nearly every access. */
-static inline bool is_single_piece(const struct access *a)
-{
-    return a->first_bytes == a->insn.bytes && IS_ALIGNED(a->gpa[0].v, a->insn.bytes);
-}
-
-static void carry_out(struct access *a)
-{
-    struct vp *vp = a->vp;
-    bool single = is_single_piece(a);
-    uint64_t value;
-
-    if (a->insn.op != INSN_LOAD) {
-        value = insn_store_value(&a->insn, vp->gpr);
-        if (LIKELY(single))
-            piece_write(vp, a->gpa[0], a->insn.bytes, false, value);
-        else
-            transfer(a, true, value);
-        return;
-    }
-    value = LIKELY(single) ? piece_read(vp, a->gpa[0], a->insn.bytes, false) : transfer(a, false, 0);
-    insn_load_value(&a->insn, vp->gpr, value);
-}
-
-static enum hv_resume emulate(struct vp *vp, struct hv_exit *exit)
+/* The whole way: any address, any place of the code, any number of pieces. */
+static __attribute__((noinline)) enum hv_resume emulate_any(struct vp *vp, struct hv_exit *exit)
 {
     const struct hv_exit_memory *m = &exit->memory;
     struct access a;
-    uint8_t bytes[FETCH_BYTES] ALIGNED(8);
+    uint8_t bytes[INSN_MAX_BYTES];
     enum insn_result result;
     unsigned have;
     bool rsp;
@@ -263,7 +220,7 @@ static enum hv_resume emulate(struct vp *vp, struct hv_exit *exit)
     a.vp = vp;
     a.exit = exit;
     a.paging = (struct guest_paging){CR0_PG, m->cr3, m->efer};
-    if (UNLIKELY(m->code_bytes != 8))
+    if (UNLIKELY(!m->code_64))
         return unsupported(vp, exit, NULL, 0);
     have = fetch(&a, bytes);
     result = insn_decode(bytes, have, &a.insn);
@@ -277,11 +234,50 @@ static enum hv_resume emulate(struct vp *vp, struct hv_exit *exit)
         hv_backend->load_rsp(vp);
     if (UNLIKELY(!locate(&a)))
         return HV_RESUME;
-    carry_out(&a);
+    if (a.insn.op == INSN_LOAD)
+        insn_load_value(&a.insn, vp->gpr, transfer(&a, false, 0));
+    else
+        transfer(&a, true, insn_store_value(&a.insn, vp->gpr));
     if (UNLIKELY(rsp))
         hv_backend->store_rsp(vp);
     exit->length = a.insn.length;
-    return LIKELY(vp->vm->stop == VM_STOP_NONE) ? HV_ADVANCE : HV_STOP;
+    return HV_ADVANCE;
+}
+
+/*
+ * The short way, for nearly every access: 64-bit code in low RAM, no FS, GS or RSP, a naturally aligned operand,
+ * which therefore is one piece of one page, and a device that answers. Nothing has happened when it gives up.
+ */
+static inline bool emulate_usual(struct vp *vp, struct hv_exit *exit)
+{
+    const struct hv_exit_memory *m = &exit->memory;
+    struct vm *vm = vp->vm;
+    struct mmio_handler *handler;
+    struct insn insn;
+    uint64_t code[2], linear, offset;
+    unsigned region;
+    gpa_t gpa;
+
+    if (!m->code_64 || !guest_fetch_16(vm, m->cr3, exit->rip, code) ||
+        insn_decode((const uint8_t *)code, INSN_MAX_BYTES, &insn) != INSN_OK || uses_rsp(&insn) ||
+        insn.segment >= INSN_FS)
+        return false;
+    linear = insn_address(&insn, vp->gpr, exit->rip, 0);
+    gpa = GPA((m->gpa.v & ~PAGE_MASK) | (linear & PAGE_MASK));
+    region = mmio_region_find(&vm->regions, gpa, &vp->last_region);
+    if ((linear & (insn.bytes - 1u)) || region == MMIO_NONE)
+        return false;
+    exit->length = insn.length;
+    handler = &vm->regions.handler[region];
+    offset = gpa.v - vm->regions.key[region].start;
+    if (insn.op == INSN_LOAD) {
+        vm->stats.trapped_reads++;
+        insn_load_value(&insn, vp->gpr, handler->read(handler->owner, offset, insn.bytes));
+    } else {
+        vm->stats.trapped_writes++;
+        handler->write(handler->owner, offset, insn.bytes, insn_store_value(&insn, vp->gpr));
+    }
+    return true;
 }
 
 /* What the leaf allows now: another CPU, or this one's own last call, may have mapped the page meanwhile. */
@@ -292,21 +288,21 @@ static bool allowed_now(const struct vm *vm, const struct hv_exit_memory *m)
     return pt_allows(&vm->tables, m->gpa.v, m->access);
 }
 
+/* Why an access that is not plain cannot be emulated. */
+static enum hv_resume not_plain(struct vp *vp, const struct hv_exit *exit)
+{
+    if (exit->memory.in_delivery)
+        return stop(vp, exit, VM_STOP_EVENT_DELIVERY);
+    return stop(vp, exit, exit->memory.access & HV_ACCESS_FETCH ? VM_STOP_FETCH_VIOLATION : VM_STOP_TABLE_WALK);
+}
+
 enum hv_resume vp_memory_fault(struct vp *vp, struct hv_exit *exit)
 {
-    const struct hv_exit_memory *m = &exit->memory;
-
-    if (UNLIKELY(m->misconfigured))
-        return stop(vp, exit, VM_STOP_UNEXPECTED);
-    if (UNLIKELY(allowed_now(vp->vm, m))) {
+    if (UNLIKELY(allowed_now(vp->vm, &exit->memory))) {
         vp->vm->stats.spurious++;
         return HV_RESUME;
     }
-    if (UNLIKELY(m->in_delivery))
-        return stop(vp, exit, VM_STOP_EVENT_DELIVERY);
-    if (UNLIKELY(m->access & HV_ACCESS_FETCH))
-        return stop(vp, exit, VM_STOP_FETCH_VIOLATION);
-    if (UNLIKELY(!m->final))
-        return stop(vp, exit, VM_STOP_TABLE_WALK);
-    return emulate(vp, exit);
+    if (UNLIKELY(!exit->memory.plain))
+        return not_plain(vp, exit);
+    return LIKELY(emulate_usual(vp, exit)) ? HV_ADVANCE : emulate_any(vp, exit);
 }

@@ -78,37 +78,42 @@ static inline uint64_t reserved_bits(const struct guest_paging *paging)
     return (WALK_ADDR & (~0ull << hv_caps.physical_bits)) | (paging->efer & EFER_NXE ? 0 : PTE_XD);
 }
 
+/* One entry, in one load. Tables lie in the first run of RAM nearly always. */
+static inline bool load_entry(struct vm *vm, uint64_t at, uint64_t *entry)
+{
+    uint64_t offset = at - vm->ram[0].gpa.v;
+
+    if (UNLIKELY(offset >= vm->ram[0].bytes))
+        return guest_physical_read(vm, GPA(at), entry, sizeof(*entry));
+    *entry = __atomic_load_n((const uint64_t *)(const void *)(vm->ram[0].host + offset), __ATOMIC_RELAXED);
+    return true;
+}
+
 static enum walk_result walk_4_level(struct vm *vm, const struct guest_paging *paging, gva_t gva,
                                      struct guest_walk *walk)
 {
     const uint64_t reserved = reserved_bits(paging), bit12 = BIT(12); /* a large leaf's PAT bit */
     uint64_t table = paging->cr3 & WALK_ADDR, all = ~0ull, entry, span;
-    unsigned shift = PAGE_SHIFT + 27;
+    uint64_t index = gva.v << 16; /* its top 9 bits are the index; they move up level by level */
+    unsigned level = 4;
 
-    for (unsigned level = 4;; level--, shift -= 9) {
-        gpa_t at = GPA(table + ((gva.v >> shift) & 511) * sizeof(entry));
-        const uint64_t *ram = vm_ram_pointer(vm, at, sizeof(entry));
-
-        if (LIKELY(ram != NULL))
-            entry = __atomic_load_n(ram, __ATOMIC_RELAXED);
-        else if (!guest_physical_read(vm, at, &entry, sizeof(entry)))
-            return WALK_NOT_PRESENT;
-        if (!(entry & PTE_P) || (entry & reserved))
+    for (;; level--, index <<= 9) {
+        if (!load_entry(vm, table + (index >> 55) * sizeof(entry), &entry) || !(entry & PTE_P) ||
+            (entry & reserved))
             return WALK_NOT_PRESENT;
         all &= entry;
         table = entry & WALK_ADDR;
-        if (level == 1 || (entry & PTE_PS)) {
-            walk->level = (uint8_t)level;
+        if (level == 1 || (entry & PTE_PS))
             break;
-        }
     }
-    span = pt_span(walk->level);
-    if (walk->level == 4 || (walk->level > 1 && (table & (span - 1) & ~bit12)))
+    span = pt_span(level);
+    if (level == 4 || (level > 1 && (table & (span - 1) & ~bit12)))
         return WALK_NOT_PRESENT;
-    walk->entry = entry;
-    walk->writable = (all & PTE_W) != 0;
-    walk->user = (all & PTE_U) != 0;
-    walk->gpa = GPA((table & ~(span - 1)) | (gva.v & (span - 1)));
+    *walk = (struct guest_walk){.gpa = GPA((table & ~(span - 1)) | (gva.v & (span - 1))),
+                                .entry = entry,
+                                .level = (uint8_t)level,
+                                .writable = (all & PTE_W) != 0,
+                                .user = (all & PTE_U) != 0};
     return WALK_OK;
 }
 
@@ -121,4 +126,32 @@ enum walk_result guest_walk(struct vm *vm, const struct guest_paging *paging, gv
         return WALK_UNSUPPORTED;
     *walk = (struct guest_walk){.gpa = GPA(gva.v & 0xffffffffu), .writable = true, .user = true};
     return WALK_OK;
+}
+
+bool guest_fetch_16(const struct vm *vm, uint64_t cr3, uint64_t rip, uint64_t bytes[2])
+{
+    const uint64_t ram_bytes = vm->ram[0].bytes;
+    const uint8_t *ram = vm->ram[0].host; /* vm_create() puts it at guest-physical 0 */
+    const uint8_t *code;
+    uint64_t at = cr3 & WALK_ADDR, page = 0, entry;
+
+#pragma GCC unroll 4
+    for (unsigned shift = 39; shift >= PAGE_SHIFT; shift -= 9) {
+        at += ((rip >> shift) & 511) * sizeof(entry);
+        if (at >= ram_bytes)
+            return false;
+        entry = __atomic_load_n((const uint64_t *)(const void *)(ram + at), __ATOMIC_RELAXED);
+        if (!(entry & PTE_P))
+            return false;
+        at = entry & WALK_ADDR;
+        page = (1ull << shift) - 1;
+        if (entry & PTE_PS) /* in a 4 KiB entry it is the PAT bit, and the last one anyway */
+            break;
+    }
+    at = (at & ~page) + (rip & page);
+    if ((rip & PAGE_MASK) > PAGE_BYTES - 16 || at >= ram_bytes)
+        return false;
+    code = ram + at;
+    __builtin_memcpy(bytes, code, 16);
+    return true;
 }

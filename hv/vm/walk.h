@@ -33,6 +33,12 @@ enum walk_result guest_walk(struct vm *vm, const struct guest_paging *paging, gv
                             struct guest_walk *walk);
 
 /*
+ * The short walk for code in 64-bit mode, when tables and code lie in the first run of RAM: 16 bytes at rip in two
+ * loads. The CPU has just fetched them through the same tables, so rights need no check. False: take the long way.
+ */
+bool guest_fetch_16(const struct vm *vm, uint64_t cr3, uint64_t rip, uint64_t bytes[2]);
+
+/*
  * Physical bytes of the guest: RAM or direct BAR pages that allow `access` (enum hv_access). One piece of 1 to 8
  * bytes inside a page, or a copy within one page. False: nothing was touched.
  */

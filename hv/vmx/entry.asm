@@ -1,8 +1,9 @@
 ; VM entry and exit. HOST_RSP points just past vp->gpr, so the exit stub pushes the guest's registers
 ; straight into the VP and then continues on the run loop's stack.
 ;
-;   vmx_vp_run -> vmx_enter -> guest -> vmx_exit_stub -> vmx_handle_exit --(0)--> vmresume
-;                                                                        \-(1)--> vmx_enter returns
+;   vmx_vp_run -> vmx_enter -> guest -> vmx_exit_stub -> vmx_handle_exit --(0, 1)--> vmresume
+;                                                                        \-(2)-----> vmx_enter returns
+; On 1 the core changed neither RBP nor R12 to R15, and C preserves them: they are not loaded again.
 bits 64
 default rel
 %include "offsets.inc"
@@ -70,9 +71,25 @@ vmx_exit_stub:                       ; rsp = &vp->gpr[16]
     mov rbx, rsp
     mov rsp, [rdi + VP_HOST_RSP]
     call vmx_handle_exit wrt ..plt
-    test eax, eax
-    jnz leave_guest
     mov rsp, rbx
+    cmp eax, 1
+    jne .all
+    pop rax
+    pop rcx
+    pop rdx
+    pop rbx
+    add rsp, 16                      ; RSP, RBP
+    pop rsi
+    pop rdi
+    pop r8
+    pop r9
+    pop r10
+    pop r11
+    add rsp, 32                      ; R12 to R15
+    vmresume
+    jmp entry_failed
+.all:
+    ja leave_guest
     LOAD_GUEST_REGISTERS
     vmresume
                                      ; falls through: the entry failed, rsp = &vp->gpr[16]
@@ -80,7 +97,8 @@ entry_failed:
     mov rsp, [rsp - VP_GPR_BYTES + VP_HOST_RSP]
     mov eax, 1
     jmp restore
-leave_guest:
+leave_guest:                         ; rsp = vp
+    mov rsp, [rsp + VP_HOST_RSP]
     xor eax, eax
 restore:
     add rsp, 8

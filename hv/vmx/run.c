@@ -9,7 +9,11 @@
 #include "hv/x86/desc.h"
 #include "hv/x86/regs.h"
 
+/* What the exit stub does next. ENTER_KEPT: the core changed none of RBP and R12 to R15, which C preserves. */
+enum next { ENTER_ALL, ENTER_KEPT, LEAVE };
+
 uint32_t vmx_enter(struct vp *vp); /* entry.asm */
+enum next vmx_handle_exit(struct vp *vp); /* called by entry.asm */
 
 /* Basic exit reasons, SDM 3D Appendix C. */
 enum raw_exit {
@@ -103,35 +107,6 @@ static void reblock_nmi(void)
               vmread32(VMCS_GUEST_INTERRUPTIBILITY) | (uint32_t)BLOCKED_BY_NMI);
 }
 
-/*
- * The common case reads only what an emulation needs; the linear address is for the reports of accesses that
- * cannot be emulated.
- */
-static inline void fill_memory(struct vp *vp, struct hv_exit *exit)
-{
-    struct hv_exit_memory *m = &exit->memory;
-    uint64_t info = vmread_natural(VMCS_EXIT_QUALIFICATION);
-    uint32_t rights = vmread32(VMCS_GUEST_CS_RIGHTS);
-
-    exit->reason = HV_EXIT_MEMORY;
-    exit->raw_info = info;
-    m->gpa = GPA(vmread64(VMCS_GUEST_PHYSICAL_ADDRESS));
-    m->cr3 = vmread_natural(VMCS_GUEST_CR3);
-    m->efer = vmread64(VMCS_GUEST_EFER);
-    m->access = (uint8_t)(info & (EPT_READ | EPT_WRITE | EPT_FETCH));
-    m->final = (info & (EPT_GLA_VALID | EPT_FINAL)) == (EPT_GLA_VALID | EPT_FINAL);
-    m->code_bytes = (m->efer & EFER_LMA) && (rights & RIGHTS_LONG) ? 8 : rights & RIGHTS_BIG ? 4 : 2;
-    m->misconfigured = exit->raw_reason == RAW_EPT_MISCONFIG;
-    m->in_delivery = requeue_delivery(vp);
-    m->gla_valid = false;
-    if (UNLIKELY(!m->final || (info & EPT_FETCH) || m->in_delivery)) {
-        m->gla_valid = (info & EPT_GLA_VALID) != 0;
-        m->gla = GVA(vmread_natural(VMCS_GUEST_LINEAR_ADDRESS));
-    }
-    if (UNLIKELY((info & EPT_NMI_UNBLOCK) && !m->in_delivery))
-        reblock_nmi();
-}
-
 static void fill_io(struct hv_exit *exit)
 {
     uint64_t info = exit->raw_info;
@@ -197,7 +172,7 @@ static const uint8_t neutral[RAW_COUNT] = {
     [RAW_MWAIT] = HV_EXIT_UNDEFINED,
     [RAW_MONITOR] = HV_EXIT_UNDEFINED,
     [RAW_ENTRY_MC] = HV_EXIT_FAILURE,
-    [RAW_EPT_MISCONFIG] = HV_EXIT_MEMORY,
+    [RAW_EPT_MISCONFIG] = HV_EXIT_TABLES,
     [RAW_INVEPT] = HV_EXIT_UNDEFINED,
     [RAW_INVVPID] = HV_EXIT_UNDEFINED,
     [RAW_WBINVD] = HV_EXIT_CACHE,
@@ -216,7 +191,7 @@ static void fill_rare(struct vp *vp, struct hv_exit *exit)
     exit->raw_info = vmread_natural(VMCS_EXIT_QUALIFICATION);
     switch (exit->raw_reason) {
     case RAW_EPT_MISCONFIG:
-        fill_memory(vp, exit);
+        exit->memory = (struct hv_exit_memory){.gpa = GPA(vmread64(VMCS_GUEST_PHYSICAL_ADDRESS))};
         break;
     case RAW_IO:
         fill_io(exit);
@@ -288,31 +263,98 @@ static inline void prepare_entry(struct vp *vp)
         flush_translations(vp, generation);
 }
 
-uint32_t vmx_handle_exit(struct vp *vp)
+static inline enum next enter_next(struct vp *vp, enum next how)
+{
+    prepare_entry(vp);
+    return how;
+}
+
+static inline enum next cpuid_exit(struct vp *vp)
+{
+    (void)vm_exit_cpuid(vp);
+    advance(vmread_natural(VMCS_GUEST_RIP) + vmread32(VMCS_EXIT_INSTRUCTION_LENGTH));
+    return enter_next(vp, ENTER_KEPT);
+}
+
+/* Anything but a data access by an instruction to the address itself: reports and rare endings want more. */
+static __attribute__((noinline)) void fill_memory_rare(struct vp *vp, struct hv_exit *exit)
+{
+    struct hv_exit_memory *m = &exit->memory;
+
+    m->final = (exit->raw_info & (EPT_GLA_VALID | EPT_FINAL)) == (EPT_GLA_VALID | EPT_FINAL);
+    m->in_delivery = requeue_delivery(vp);
+    m->plain = m->final && !m->in_delivery && !(exit->raw_info & EPT_FETCH);
+    if (!m->in_delivery && (exit->raw_info & EPT_NMI_UNBLOCK))
+        reblock_nmi();
+    m->gla_valid = (exit->raw_info & EPT_GLA_VALID) != 0;
+    m->gla = GVA(vmread_natural(VMCS_GUEST_LINEAR_ADDRESS));
+}
+
+/* Only what an emulation needs is read here. The instruction's length is not: it is undefined on EPT violations. */
+static inline void fill_memory(struct vp *vp, struct hv_exit *exit)
+{
+    struct hv_exit_memory *m = &exit->memory;
+    uint64_t info = vmread_natural(VMCS_EXIT_QUALIFICATION);
+    uint64_t delivery = vmread32(VMCS_IDT_VECTORING_INFO) & INFO_VALID;
+    uint32_t rights = vmread32(VMCS_GUEST_CS_RIGHTS);
+
+    exit->reason = HV_EXIT_MEMORY;
+    exit->raw_reason = RAW_EPT_VIOLATION;
+    exit->raw_info = info;
+    exit->rip = vmread_natural(VMCS_GUEST_RIP);
+    m->gpa = GPA(vmread64(VMCS_GUEST_PHYSICAL_ADDRESS));
+    m->cr3 = vmread_natural(VMCS_GUEST_CR3);
+    m->efer = vmread64(VMCS_GUEST_EFER);
+    m->access = (uint8_t)(info & (EPT_READ | EPT_WRITE | EPT_FETCH));
+    m->code_64 = (rights / RIGHTS_LONG & m->efer / EFER_LMA & 1) != 0;
+    m->plain = true;
+    m->final = true;
+    m->in_delivery = false;
+    m->gla_valid = false;
+    info &= EPT_GLA_VALID | EPT_FINAL | EPT_FETCH | EPT_NMI_UNBLOCK;
+    if (UNLIKELY((info | delivery) != (EPT_GLA_VALID | EPT_FINAL)))
+        fill_memory_rare(vp, exit);
+}
+
+static __attribute__((noinline)) enum next memory_exit(struct vp *vp)
 {
     struct hv_exit exit;
-    uint64_t rip;
     enum hv_resume resume;
 
-    cpu_publish_out_of_guest();
-    exit.raw_reason = vmread32(VMCS_EXIT_REASON);
-    rip = vmread_natural(VMCS_GUEST_RIP);
-    exit.rip = rip;
-    if (exit.raw_reason == RAW_EPT_VIOLATION) {
-        fill_memory(vp, &exit);
-    } else if (exit.raw_reason == RAW_CPUID) {
-        exit.reason = HV_EXIT_CPUID;
-        exit.length = (uint8_t)vmread32(VMCS_EXIT_INSTRUCTION_LENGTH);
-    } else {
-        fill_rare(vp, &exit);
-    }
-    resume = vm_exit(vp, &exit);
+    fill_memory(vp, &exit);
+    resume = vm_exit_memory(vp, &exit);
     if (LIKELY(resume == HV_ADVANCE))
-        advance(rip + exit.length);
+        advance(exit.rip + exit.length);
     else if (resume == HV_STOP)
-        return 1;
-    prepare_entry(vp);
-    return 0;
+        return LEAVE;
+    return enter_next(vp, ENTER_ALL);
+}
+
+static __attribute__((noinline)) enum next rare_exit(struct vp *vp, uint32_t raw_reason)
+{
+    struct hv_exit exit = {.raw_reason = raw_reason, .rip = vmread_natural(VMCS_GUEST_RIP)};
+    enum hv_resume resume;
+
+    fill_rare(vp, &exit);
+    resume = vm_exit(vp, &exit);
+    if (resume == HV_ADVANCE)
+        advance(exit.rip + exit.length);
+    else if (resume == HV_STOP)
+        return LEAVE;
+    return enter_next(vp, ENTER_ALL);
+}
+
+enum next vmx_handle_exit(struct vp *vp)
+{
+    uint32_t raw_reason;
+
+    cpu_publish_out_of_guest();
+    raw_reason = vmread32(VMCS_EXIT_REASON);
+    if (raw_reason == RAW_CPUID)
+        return cpuid_exit(vp);
+    if (LIKELY(raw_reason == RAW_EPT_VIOLATION))
+        return memory_exit(vp);
+    return rare_exit(vp, raw_reason);
 }
 
 void vmx_vp_run(struct vp *vp)

@@ -34,7 +34,6 @@ hv_status_t vmx_vp_create(struct vp *vp, uint32_t entry, uint32_t start_info);
 
 /* run.c */
 void vmx_vp_run(struct vp *vp);
-uint32_t vmx_handle_exit(struct vp *vp); /* called by entry.asm; 0: enter again */
 
 /* state.c */
 void vmx_state_get(const struct vp *vp, struct vp_state *state);

@@ -40,7 +40,7 @@ static uint64_t mmio_read_4(void)
 {
     uint64_t ticks = 0;
 
-    TIMED(ticks, "", "mov (%%rdi), %%ecx", GVA_REGS + LAB_SCRATCH);
+    TIMED(ticks, "", "mov (%%rdi), %%ecx", GVA_REGS + LAB_ARG(7));
     return ticks;
 }
 
@@ -48,7 +48,7 @@ static uint64_t mmio_write_4(void)
 {
     uint64_t ticks = 0;
 
-    TIMED(ticks, "mov $7, %%ecx", "mov %%ecx, (%%rdi)", GVA_REGS + LAB_SCRATCH);
+    TIMED(ticks, "mov $7, %%ecx", "mov %%ecx, (%%rdi)", GVA_REGS + LAB_ARG(7));
     return ticks;
 }
 
