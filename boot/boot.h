@@ -48,7 +48,7 @@ void boot_banner(const struct boot_info *boot);
 extern uint8_t boot_stacks[];
 
 /* boot/bootmap.c: tables that add the direct map to what the firmware has mapped. */
-uint64_t bootmap_pages(uint64_t ram_end);                /* frames to allocate */
-uint64_t bootmap_build(void *frames, uint64_t ram_end);  /* the new CR3 */
+uint64_t bootmap_pages(uint64_t ram_end);               /* frames to allocate */
+uint64_t bootmap_build(void *frames, uint64_t ram_end); /* the new CR3 */
 
 #endif

@@ -9,6 +9,7 @@
 #include "hv/base/string.h"
 #include "hv/x86/cpu.h"
 #include "hv/x86/desc.h"
+#include "hv/x86/regs.h"
 
 #define CONFIG_PATH "\\barvisor.cfg"
 
@@ -39,11 +40,10 @@ NORETURN static void leave_firmware(uint64_t cr3)
     __asm__ volatile("cli\n\t"
                      "mov %0, %%cr3\n\t"
                      "mov %1, %%rsp\n\t"
-                     "xor %%ebp, %%ebp\n\t"
                      "call *%2\n\t"
                      "ud2"
                      :
-                     : "r"(cr3), "r"(stack), "r"(hv_main), "D"(&boot)
+                     : "a"(cr3), "d"(stack), "S"(hv_main), "D"(&boot)
                      : "memory");
     __builtin_unreachable();
 }
@@ -56,6 +56,8 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
     boot.start_ticks = rdtsc();
     uart_init();
     uefi_init(image, system);
+    if (read_cr4() & CR4_LA57) /* its root is not one that the boot tables can copy */
+        uefi_stop("the firmware uses 5-level paging: switch it off in the firmware's setup");
     uefi_image(&boot.image_base, &boot.image_bytes);
     boot_banner(&boot);
     read_config();

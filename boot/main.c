@@ -24,9 +24,10 @@
 #define VERSION "0.1"
 
 /* Ports on which emulators listen; written only after one of them answered at EMULATOR_PROBE_PORT. */
-#define EMULATOR_PROBE_PORT   0xe9u /* reads back its own number in Bochs, and in QEMU with a debug console there */
-#define BOCHS_SHUTDOWN_PORT   0x8900u
-#define QEMU_DEBUG_EXIT_PORT  0x501u
+#define EMULATOR_PROBE_PORT \
+    0xe9u /* reads back its own number in Bochs, and in QEMU with a debug console there */
+#define BOCHS_SHUTDOWN_PORT  0x8900u
+#define QEMU_DEBUG_EXIT_PORT 0x501u
 
 extern const uint8_t build_id_start[] __attribute__((visibility("hidden")));
 extern const uint8_t build_id_end[] __attribute__((visibility("hidden")));
@@ -37,7 +38,6 @@ static struct cpu boot_cpu = {.stacks = boot_stacks};
 static struct vm vm;
 static struct vp vp;
 static struct hv_device_host *host;
-static bool log_quiet;
 static bool log_off;
 
 /* The backends, in the order in which they are tried. */
@@ -81,9 +81,14 @@ void machine_stop(bool failed)
 }
 
 /* A sentence that says what to do, then the end. */
-NORETURN static void give_up(const char *room, const char *sentence)
+void log_panic_on(void)
 {
     log_off = false;
+}
+
+NORETURN static void give_up(const char *room, const char *sentence)
+{
+    log_panic_on();
     log_line(room, "%s", sentence);
     machine_stop(true);
 }
@@ -117,11 +122,12 @@ static void choose_backend(void)
         if (backends[i]->present())
             hv_backend = backends[i];
     if (!hv_backend)
-        give_up("vmx", "this CPU has no VMX (CPUID.1:ECX bit 5 is 0): use an Intel CPU with VT-x, or an emulator "
+        give_up("vmx", "this CPU has no VMX (CPUID.1:ECX bit 5 is 0): use an Intel CPU with VT-x, "
+                       "or an emulator "
                        "that has it");
     missing = hv_backend->probe();
     if (missing)
-        give_up(hv_backend->name, missing);
+        give_up(hv_backend->room, missing);
     hv_backend->print_caps();
     need(hv_backend->cpu_enable(), "boot", "no memory for the CPU's virtualisation state");
 }
@@ -131,15 +137,18 @@ static void create_lab(const struct config_device *config)
     struct hv_device *device;
 
     need(lab_create(host, config->option_count, config->option, &device), "lab",
-         "the lab device cannot be made: check its options in \\barvisor.cfg and the machine's memory");
+         "the lab device cannot be made: check its options in \\barvisor.cfg and the machine's "
+         "memory");
 }
 
 static void create_devices(const struct config *config)
 {
     need(hv_device_host_create(&vm, 0, &host), "pci", "the virtual PCI bus cannot be made");
     for (unsigned i = 0; i < config->device_count; i++) {
-        if (strcmp(config->device[i].name, "lab") != 0)
-            give_up("boot", "\\barvisor.cfg names a device that does not exist: the devices are: lab");
+        if (strcmp(config->device[i].name, "lab") != 0) {
+            log_line("boot", "\\barvisor.cfg: device %s does not exist", config->device[i].name);
+            give_up("boot", "the devices are: lab");
+        }
         create_lab(&config->device[i]);
     }
     need(hv_device_host_start(host), "pci", "a device refused to start");
@@ -149,15 +158,14 @@ static void load_guest(const struct boot_info *boot)
 {
     struct loader_ram ram[VM_MAX_RAM];
     struct loader_entry entry;
-    struct loader_image image = {.elf = direct(HPA((uint64_t)(uintptr_t)boot->guest.bytes)),
-                                 .elf_bytes = boot->guest.size_bytes,
-                                 .cmdline = boot->config.cmdline,
-                                 .module = boot->module.bytes
-                                               ? direct(HPA((uint64_t)(uintptr_t)boot->module.bytes))
-                                               : NULL,
-                                 .module_bytes = boot->module.size_bytes,
-                                 .ram = ram,
-                                 .ram_count = vm.ram_count};
+    struct loader_image image = {
+        .elf = direct(HPA((uint64_t)(uintptr_t)boot->guest.bytes)),
+        .elf_bytes = boot->guest.size_bytes,
+        .cmdline = boot->config.cmdline,
+        .module = boot->module.bytes ? direct(HPA((uint64_t)(uintptr_t)boot->module.bytes)) : NULL,
+        .module_bytes = boot->module.size_bytes,
+        .ram = ram,
+        .ram_count = vm.ram_count};
     const char *refused;
 
     for (unsigned i = 0; i < vm.ram_count; i++)
@@ -167,9 +175,11 @@ static void load_guest(const struct boot_info *boot)
         log_line("boot", "%s is refused: %s", boot->config.guest, refused);
         give_up("boot", "put an ELF kernel with a PVH entry note on the boot volume");
     }
-    log_line("vm", "guest %s, %llu bytes, entry %#x, start info %#x, command line \"%s\"", boot->config.guest,
-             (unsigned long long)boot->guest.size_bytes, entry.entry, entry.start_info, boot->config.cmdline);
-    need(hv_backend->vp_create(&vp, entry.entry, entry.start_info), "vm", "no memory for a virtual CPU");
+    log_line("vm", "guest %s, %llu bytes, entry %#x, start info %#x, command line \"%s\"",
+             boot->config.guest, (unsigned long long)boot->guest.size_bytes, entry.entry,
+             entry.start_info, boot->config.cmdline);
+    need(hv_backend->vp_create(&vp, entry.entry, entry.start_info), "vm",
+         "no memory for a virtual CPU");
 }
 
 /* Memory besides guest RAM and sections: used frames, the image, what the firmware phase kept. */
@@ -189,10 +199,15 @@ static void finish(const struct boot_info *boot, uint64_t entry_ticks, uint64_t 
 {
     platform_flush(&vm);
     report_stop(&vm);
-    report_stats(&vm);
-    pci_print_stats(host);
+    if (vm.stop_exit.reason == HV_EXIT_MEMORY)
+        pci_print_owner(host, vm.stop_exit.memory.gpa);
+    if (!boot->config.quiet) {
+        report_stats(&vm);
+        pci_print_stats(host);
+    }
     log_line("bench", "hypervisor_bytes %llu", (unsigned long long)hv_bytes);
-    log_line("bench", "boot_instructions %llu", (unsigned long long)(entry_ticks - boot->start_ticks));
+    log_line("bench", "boot_instructions %llu",
+             (unsigned long long)(entry_ticks - boot->start_ticks));
     hv_device_host_destroy(host);
     log_line("vm", "stopped: %s (code %u)", vm_stop_text(vm.stop), vm.exit_code);
     machine_stop(vm.stop != VM_STOP_GUEST_EXIT || vm.exit_code != 0);
@@ -204,24 +219,28 @@ void hv_main(struct boot_info *boot)
 
     cpu_tables_load(&boot_cpu);
     log_off = !boot->config.serial;
-    log_quiet = boot->config.quiet;
     need(memory_take(boot), "mem", "not enough memory for the hypervisor: give the machine more");
+    host_interrupts_quiesce(); /* before memory in which other CPUs may still wait becomes ours */
     need(memory_take_rest(boot), "mem", "the memory map has too many pieces");
-    host_interrupts_quiesce();
-    memory_print(boot);
+    if (!boot->config.quiet)
+        memory_print(boot);
     log_line("boot", "%u CPU%s, one is used; ACPI %s; screen %ux%u", boot->cpu_count,
-             boot->cpu_count == 1 ? "" : "s", boot->acpi_rsdp ? "present" : "absent", boot->screen.width,
-             boot->screen.height);
+             boot->cpu_count == 1 ? "" : "s", boot->acpi_rsdp ? "present" : "absent",
+             boot->screen.width, boot->screen.height);
     choose_backend();
     section_set_physical_limit(1ull << hv_caps.physical_bits);
     if (boot->module.bytes)
-        section_add_module(0, HPA((uint64_t)(uintptr_t)boot->module.bytes), boot->module.size_bytes);
-    need(vm_create(&vm, &vp, hv_backend->tables, boot->config.ram_bytes, boot->config.split_bytes), "vm",
-         "not enough memory for the guest: lower `ram` in \\barvisor.cfg or give the machine more");
+        section_add_module(0, HPA((uint64_t)(uintptr_t)boot->module.bytes),
+                           boot->module.size_bytes);
+    need(vm_create(&vm, &vp, hv_backend->tables, boot->config.ram_bytes, boot->config.split_bytes),
+         "vm",
+         "not enough memory for the guest's RAM: lower `ram` in \\barvisor.cfg or give the machine more");
+    load_guest(boot); /* before devices: a section over the module takes it out of the direct map */
     create_devices(&boot->config);
-    load_guest(boot);
-    report_layout(&vm);
-    pci_print_bars(host);
+    if (!boot->config.quiet) {
+        report_layout(&vm);
+        pci_print_bars(host);
+    }
     hv_bytes = hypervisor_bytes(boot);
     log_line("vm", "starting VM %u", vm.id);
     entry_ticks = rdtsc();

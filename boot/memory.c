@@ -4,7 +4,9 @@
 #include "hv/mem/frames.h"
 #include "hv/mem/section.h"
 #include "hv/mem/space.h"
+#include "hv/x86/cpu.h"
 #include "hv/x86/desc.h"
+#include "hv/x86/regs.h"
 
 /* linker.ld */
 #define IMAGE_SYMBOL(name) extern uint8_t name[] __attribute__((visibility("hidden")))
@@ -58,6 +60,16 @@ static void guard_stacks(void)
         space_guard(address(boot_stacks + s * STACK_GAP_BYTES));
 }
 
+/* What a section over a physical window must not name, besides the frames that the allocator knows. */
+static void forbid_windows(const struct boot_info *boot)
+{
+    for (unsigned i = 0; i < boot->run_count; i++)
+        if (boot->run[i].use == MEMMAP_KEPT)
+            section_forbid(HPA(boot->run[i].base), boot->run[i].pages * PAGE_BYTES);
+    section_forbid(HPA(boot->image_base), boot->image_bytes);
+    section_forbid(HPA(rdmsr(IA32_APIC_BASE) & BITS(51, 12)), PAGE_BYTES);
+}
+
 hv_status_t memory_take(const struct boot_info *boot)
 {
     static struct space_run runs[BOOT_MAX_RUNS + 1];
@@ -74,7 +86,7 @@ hv_status_t memory_take(const struct boot_info *boot)
         return status;
     space_load();
     guard_stacks();
-    section_forbid(HPA(boot->image_base), boot->image_bytes);
+    forbid_windows(boot);
     return HV_OK;
 }
 
@@ -97,5 +109,6 @@ void memory_print(const struct boot_info *boot)
     }
     log_line("mem", "ours: %llu MiB free, %llu KiB kept; hypervisor tables %llu KiB",
              (unsigned long long)((pages[MEMMAP_FREE] + pages[MEMMAP_BOOT]) >> 8),
-             (unsigned long long)(pages[MEMMAP_KEPT] * 4), (unsigned long long)(space_table_pages() * 4));
+             (unsigned long long)(pages[MEMMAP_KEPT] * 4),
+             (unsigned long long)(space_table_pages() * 4));
 }

@@ -20,10 +20,12 @@ static EFI_GUID gop_guid = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
 static EFI_GUID acpi_20_guid = ACPI_20_TABLE_GUID;
 static EFI_GUID acpi_guid = ACPI_TABLE_GUID;
 /* PI 1.7 volume 2 "MP Services Protocol"; gnu-efi does not know it. */
-static EFI_GUID mp_guid = {0x3fdda605, 0xa76e, 0x4f46, {0xad, 0x29, 0x12, 0xf4, 0x53, 0x1b, 0x3d, 0x08}};
+static EFI_GUID mp_guid = {
+    0x3fdda605, 0xa76e, 0x4f46, {0xad, 0x29, 0x12, 0xf4, 0x53, 0x1b, 0x3d, 0x08}};
 
 struct mp_services {
-    EFI_STATUS(EFIAPI *get_number_of_processors)(struct mp_services *self, UINTN *all, UINTN *enabled);
+    EFI_STATUS(EFIAPI *get_number_of_processors)
+    (struct mp_services *self, UINTN *all, UINTN *enabled);
 };
 
 void uefi_init(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
@@ -91,9 +93,11 @@ static EFI_FILE_HANDLE open_file(const char *path)
     CHAR16 wide[PATH_UNITS];
     unsigned n = 0;
 
-    if (bs->HandleProtocol(loaded_image()->DeviceHandle, &file_system_guid, (void **)&volume) != EFI_SUCCESS ||
+    if (bs->HandleProtocol(loaded_image()->DeviceHandle, &file_system_guid, (void **)&volume) !=
+            EFI_SUCCESS ||
         volume->OpenVolume(volume, &root) != EFI_SUCCESS)
-        uefi_stop("the volume that the image came from cannot be read: boot from a FAT file system");
+        uefi_stop(
+            "the volume that the image came from cannot be read: boot from a FAT file system");
     while (path[n] && n < PATH_UNITS - 1) {
         wide[n] = (CHAR16)(unsigned char)path[n];
         n++;
@@ -157,7 +161,8 @@ struct boot_screen uefi_screen(void)
     struct boot_screen screen = {0};
     EFI_GRAPHICS_OUTPUT_PROTOCOL *gop;
 
-    if (bs->LocateProtocol(&gop_guid, NULL, (void **)&gop) != EFI_SUCCESS || !gop->Mode || !gop->Mode->Info)
+    if (bs->LocateProtocol(&gop_guid, NULL, (void **)&gop) != EFI_SUCCESS || !gop->Mode ||
+        !gop->Mode->Info)
         return screen;
     screen.base = gop->Mode->FrameBufferBase;
     screen.size_bytes = gop->Mode->FrameBufferSize;
@@ -214,14 +219,17 @@ void uefi_exit_boot_services(struct boot_info *boot)
     map_create(&map);
     for (unsigned i = 0; i < tries && status != EFI_SUCCESS; i++) {
         if (map_read(&map) != EFI_SUCCESS)
-            uefi_stop("the firmware's memory map cannot be read: update the firmware");
-        boot->run_count = memmap_digest(map.buffer, map.bytes, map.stride, boot->run, BOOT_MAX_RUNS);
+            break; /* after a first try nothing but these two services may be called: no uefi_stop() */
+        boot->run_count =
+            memmap_digest(map.buffer, map.bytes, map.stride, boot->run, BOOT_MAX_RUNS);
         if (boot->run_count > BOOT_MAX_RUNS)
-            uefi_stop("the firmware's memory map has more than %u runs: it cannot be used", BOOT_MAX_RUNS);
+            break;
         status = bs->ExitBootServices(image_handle, map.key);
     }
-    if (status != EFI_SUCCESS) /* boot services may be half gone: the UART is all there is */
-        log_line("boot", "ExitBootServices fails: update the firmware");
-    while (status != EFI_SUCCESS)
-        halt_forever();
+    if (status == EFI_SUCCESS)
+        return;
+    log_line("boot", boot->run_count > BOOT_MAX_RUNS
+                         ? "the firmware's memory map has too many runs: it cannot be used"
+                         : "the firmware does not let go of boot services: update it");
+    halt_forever();
 }

@@ -13,7 +13,7 @@
 
 void uefi_init(EFI_HANDLE image, EFI_SYSTEM_TABLE *system);
 
-/* Say why on the firmware's console and on COM1, wait for a key or a while, and leave. */
+/* Say why on the firmware's console and on COM1, wait a moment, and go back to the firmware. */
 NORETURN void uefi_stop(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /* `pages` frames of loader data, zeroed. */

@@ -6,15 +6,15 @@
 #define COM1 0x3f8u
 
 /* 16550 registers, relative to the base port. */
-#define UART_THR 0u
-#define UART_DLL 0u
-#define UART_IER 1u
-#define UART_DLM 1u
-#define UART_FCR 2u
-#define UART_LCR 3u
-#define UART_MCR 4u
-#define UART_LSR 5u
-#define UART_SCR 7u
+#define UART_THR             0u
+#define UART_DLL             0u
+#define UART_IER             1u
+#define UART_DLM             1u
+#define UART_FCR             2u
+#define UART_LCR             3u
+#define UART_MCR             4u
+#define UART_LSR             5u
+#define UART_SCR             7u
 
 #define FCR_ENABLE_AND_CLEAR 0x07u
 #define LCR_8N1              0x03u

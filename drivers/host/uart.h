@@ -12,6 +12,6 @@
 
 void uart_init(void);
 void uart_write(const char *text, size_t bytes); /* "\n" becomes "\r\n" */
-void uart_drain(void);                             /* until the last byte is on the wire */
+void uart_drain(void);                           /* until the last byte is on the wire */
 
 #endif

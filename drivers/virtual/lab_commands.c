@@ -66,6 +66,19 @@ static hv_status_t range_query(struct lab *lab)
     return HV_OK;
 }
 
+static hv_status_t range_stats(struct lab *lab)
+{
+    struct hv_mmio_range_info info;
+    hv_status_t status =
+        hv_mmio_range_query(device_arg(lab, 0), bar_arg(lab, 1), lab->arg[2], &info);
+
+    if (status != HV_OK)
+        return status;
+    lab->result[0] = info.trapped_writes;
+    lab->result[1] = info.live ? info.page_count : 0;
+    return HV_OK;
+}
+
 /* ---- sections and handles ---- */
 
 static hv_status_t section_get(struct lab *lab)
@@ -427,6 +440,7 @@ static hv_status_t (*const commands[])(struct lab *lab) = {
     [LAB_CMD_HASH] = hash,
     [LAB_CMD_VM_STATS] = vm_stats,
     [LAB_CMD_BENCH] = run_bench,
+    [LAB_CMD_RANGE_STATS] = range_stats,
 };
 
 void lab_command(struct lab *lab, uint32_t command)

@@ -16,15 +16,16 @@
 #define LAB_VENDOR_ID 0x1D1Du
 #define LAB_DEVICE_ID 0x1AB0u
 
-#define LAB_MAGIC     0x000 /* u32, RO: LAB_MAGIC_VALUE */
-#define LAB_VERSION   0x004 /* u32, RO */
-#define LAB_STATUS    0x008 /* s32, RO: hv_status_t of the last command */
-#define LAB_COMMAND   0x00c /* u32, WO: runs the command */
+#define LAB_MAGIC     0x000             /* u32, RO: LAB_MAGIC_VALUE */
+#define LAB_VERSION   0x004             /* u32, RO */
+#define LAB_STATUS    0x008             /* s32, RO: hv_status_t of the last command */
+#define LAB_COMMAND   0x00c             /* u32, WO: runs the command */
 #define LAB_ARG(i)    (0x010 + 8 * (i)) /* u64, RW, i = 0..7 */
 #define LAB_RESULT(i) (0x050 + 8 * (i)) /* u64, RO, i = 0..9 */
-#define LAB_TRAPS     0x0a0 /* u64, RO: trapped accesses recorded so far (BAR2, BAR4 and the scratch area) */
-#define LAB_DOORBELL  0x0a8 /* u32, reserved for later */
-#define LAB_SCRATCH   0x100 /* 0x100..0x1ff: plain read/write bytes, any width */
+#define LAB_TRAPS \
+    0x0a0 /* u64, RO: trapped accesses recorded so far (BAR2, BAR4 and the scratch area) */
+#define LAB_DOORBELL      0x0a8 /* u32, reserved for later */
+#define LAB_SCRATCH       0x100 /* 0x100..0x1ff: plain read/write bytes, any width */
 #define LAB_SCRATCH_BYTES 0x100
 
 #define LAB_MAGIC_VALUE   0x3142414cu /* "LAB1" */
@@ -36,10 +37,11 @@
  */
 
 /* A trapped read of BAR2 or BAR4 gives, byte by byte, this function of the byte's BAR offset. */
-#define LAB_HOLE_BYTE(offset) ((unsigned char)((((offset) >> 12) * 0x1d) ^ ((offset) * 7) ^ 0x5a))
+#define LAB_HOLE_BYTE(offset) ((unsigned char)((((offset) >> 12) * 0x1d) ^ ((offset)*7) ^ 0x5a))
 
 /* Section indices for LAB_CMD_SECTION_GET. */
-#define LAB_SECTION_MAIN 0 /* BAR2's size; its page p lies behind BAR2 page p in the initial ranges */
+#define LAB_SECTION_MAIN \
+    0 /* BAR2's size; its page p lies behind BAR2 page p in the initial ranges */
 #define LAB_SECTION_ALT  1 /* the same size */
 #define LAB_SECTION_BAR4 2 /* the physical window behind BAR4, when configured */
 
@@ -49,7 +51,7 @@
  * between are 0.
  */
 #define LAB_PATTERN(seed, o) \
-    (((uint64_t)(seed) * 0x9e3779b97f4a7c15ull) ^ ((uint64_t)(o) * 0xbf58476d1ce4e5b9ull))
+    (((uint64_t)(seed)*0x9e3779b97f4a7c15ull) ^ ((uint64_t)(o)*0xbf58476d1ce4e5b9ull))
 
 enum lab_command {
     /*
@@ -58,48 +60,57 @@ enum lab_command {
      */
     LAB_CMD_RANGE_CREATE = 1,
     LAB_CMD_RANGE_DESTROY = 2, /* device selector, bar, bar_page */
-    LAB_CMD_RANGE_QUERY = 3,   /* device selector, bar, bar_page -> first page, pages, section page, flags,
+    LAB_CMD_RANGE_QUERY =
+        3, /* device selector, bar, bar_page -> first page, pages, section page, flags,
                                   section id, type, live, 4K leaves, 2M leaves, 1G leaves */
-    LAB_CMD_SECTION_GET = 4,   /* index -> handle (the lab's own), pages, section id */
-    LAB_CMD_SECTION_CREATE = 5, /* access, bytes, protect, attributes, backing kind (0 none, 1 physical,
+    LAB_CMD_SECTION_GET = 4, /* index -> handle (the lab's own), pages, section id */
+    LAB_CMD_SECTION_CREATE =
+        5, /* access, bytes, protect, attributes, backing kind (0 none, 1 physical,
                                    2 module), base, backing bytes or module -> handle */
-    LAB_CMD_HANDLE_CLOSE = 6,   /* handle */
-    LAB_CMD_EVENT_CREATE = 7,   /* -> a handle of another kind than a section */
-    LAB_CMD_SECTION_READ = 8,   /* handle, byte offset (8-aligned) -> u64 */
-    LAB_CMD_SECTION_WRITE = 9,  /* handle, byte offset (8-aligned), u64 */
-    LAB_CMD_SECTION_FILL = 10,  /* handle, byte offset, bytes (both 8-aligned), seed */
+    LAB_CMD_HANDLE_CLOSE = 6,      /* handle */
+    LAB_CMD_EVENT_CREATE = 7,      /* -> a handle of another kind than a section */
+    LAB_CMD_SECTION_READ = 8,      /* handle, byte offset (8-aligned) -> u64 */
+    LAB_CMD_SECTION_WRITE = 9,     /* handle, byte offset (8-aligned), u64 */
+    LAB_CMD_SECTION_FILL = 10,     /* handle, byte offset, bytes (both 8-aligned), seed */
     LAB_CMD_SECTION_CHECKSUM = 11, /* handle, byte offset, bytes -> FNV-1a 64 */
-    LAB_CMD_TRAP_GET = 12,      /* sequence number (0 = first ever, only the last LAB_TRAP_LOG are kept) ->
+    LAB_CMD_TRAP_GET =
+        12, /* sequence number (0 = first ever, only the last LAB_TRAP_LOG are kept) ->
                                    bar, offset, width, value, 1 if write */
-    LAB_CMD_BAR_STATS = 13,     /* bar -> bytes, base, decoded, ranges, direct pages, trapped reads,
+    LAB_CMD_BAR_STATS = 13, /* bar -> bytes, base, decoded, ranges, direct pages, trapped reads,
                                    trapped writes, callback failures */
-    LAB_CMD_LEAF = 14,          /* gpa -> present, rights (1 R, 2 W, 4 X), type, IPAT, level */
-    LAB_CMD_EFFECTIVE_TYPE = 15, /* gva -> mapped, effective, leaf type, IPAT, PAT index, PAT type, CD, level */
-    LAB_CMD_CAPS = 16,          /* -> LAB_CAP_* bits, physical address bits */
-    LAB_CMD_TOTALS = 17,        /* -> free frames, table pages, ledger mappings, sections, ranges */
-    LAB_CMD_HASH = 18,          /* -> hash of tables and range records */
-    LAB_CMD_VM_STATS = 19,      /* -> exits, trapped reads, trapped writes, spurious, unclaimed, unsupported,
+    LAB_CMD_LEAF = 14,      /* gpa -> present, rights (1 R, 2 W, 4 X), type, IPAT, level */
+    LAB_CMD_EFFECTIVE_TYPE =
+        15, /* gva -> mapped, effective, leaf type, IPAT, PAT index, PAT type, CD, level */
+    LAB_CMD_CAPS = 16,   /* -> LAB_CAP_* bits, physical address bits */
+    LAB_CMD_TOTALS = 17, /* -> free frames, table pages, ledger mappings, sections, ranges */
+    LAB_CMD_HASH = 18,   /* -> hash of tables and range records */
+    LAB_CMD_VM_STATS =
+        19, /* -> exits, trapped reads, trapped writes, spurious, unclaimed, unsupported,
                                    flushes, second-level faults */
-    LAB_CMD_BENCH = 20,         /* LAB_BENCH_*, repetitions -> ticks of the last repetition, an empty pair
+    LAB_CMD_BENCH = 20, /* LAB_BENCH_*, repetitions -> ticks of the last repetition, an empty pair
                                    subtracted */
+    LAB_CMD_RANGE_STATS =
+        21, /* device selector, bar, bar_page -> trapped writes to the read-only range, its
+                                   pages that are direct now */
 };
 
-#define LAB_TRAP_LOG 64u /* TRAP_GET of anything older or not yet recorded: HV_E_NOT_FOUND */
+#define LAB_TRAP_LOG             64u /* TRAP_GET of anything older or not yet recorded: HV_E_NOT_FOUND */
 
-#define LAB_CAP_IGNORE_PAT 0x01u
-#define LAB_CAP_LARGE_2M   0x02u
-#define LAB_CAP_LARGE_1G   0x04u
-#define LAB_CAP_LARGE_EXEC 0x08u /* executable leaves may be large */
-#define LAB_CAP_EXEC_ONLY  0x10u
-#define LAB_CAP_AD         0x20u
+#define LAB_CAP_IGNORE_PAT       0x01u
+#define LAB_CAP_LARGE_2M         0x02u
+#define LAB_CAP_LARGE_1G         0x04u
+#define LAB_CAP_LARGE_EXEC       0x08u /* executable leaves may be large */
+#define LAB_CAP_EXEC_ONLY        0x10u
+#define LAB_CAP_AD               0x20u
 
 #define LAB_BENCH_MAP_1_PAGE     1 /* BAR2, into a hole */
 #define LAB_BENCH_UNMAP_1_PAGE   2
 #define LAB_BENCH_MAP_1_GIB_2M   3 /* BAR4 must be configured */
 #define LAB_BENCH_UNMAP_1_GIB_2M 4
 /* 2 MiB leaves need a BAR4 of 2 GiB or more: one of 1 GiB may get a single 1 GiB leaf. */
-#define LAB_BENCH_PAGE (LAB_SMALL_PAGE(39u) + 2u) /* the hole of BAR2 that the 1-page benchmarks use */
-#define LAB_BENCH_MAX  1000000u                   /* repetitions, from 1 */
+#define LAB_BENCH_PAGE \
+    (LAB_SMALL_PAGE(39u) + 2u) /* the hole of BAR2 that the 1-page benchmarks use */
+#define LAB_BENCH_MAX 1000000u /* repetitions, from 1 */
 
 /*
  * Initial ranges in BAR2. Type numbers t = 0..4 are UC WC WT WP WB; rights r = 0..3 are R, RW, RX, RWX
@@ -112,18 +123,18 @@ enum lab_command {
  *   the last page of the BAR: RW, WB
  * Every other page is a hole. Pages 512 * 20 and up to the last one are free for a guest's own ranges.
  */
-#define LAB_SMALL_SLOTS       40u
-#define LAB_SMALL_PAGE(n)     (4u * (n))
-#define LAB_SMALL_PAGES       2u
-#define LAB_LARGE_SLOTS       10u
-#define LAB_LARGE_PAGE(m)     (512u * ((m) + 1u))
-#define LAB_LARGE_PAGES       512u
-#define LAB_LARGER_PAGE       (512u * 12u)
-#define LAB_LARGER_PAGES      1025u
-#define LAB_APART_PAGE        (512u * 16u - 1u)
-#define LAB_APART_PAGES       3u
-#define LAB_BAR2_PAGES        16384u
-#define LAB_LAST_PAGE         (LAB_BAR2_PAGES - 1u)
-#define LAB_FREE_PAGE         (512u * 20u)
+#define LAB_SMALL_SLOTS   40u
+#define LAB_SMALL_PAGE(n) (4u * (n))
+#define LAB_SMALL_PAGES   2u
+#define LAB_LARGE_SLOTS   10u
+#define LAB_LARGE_PAGE(m) (512u * ((m) + 1u))
+#define LAB_LARGE_PAGES   512u
+#define LAB_LARGER_PAGE   (512u * 12u)
+#define LAB_LARGER_PAGES  1025u
+#define LAB_APART_PAGE    (512u * 16u - 1u)
+#define LAB_APART_PAGES   3u
+#define LAB_BAR2_PAGES    16384u
+#define LAB_LAST_PAGE     (LAB_BAR2_PAGES - 1u)
+#define LAB_FREE_PAGE     (512u * 20u)
 
 #endif

@@ -11,10 +11,10 @@
 
 NORETURN void assert_fail(const char *expr, const char *file, int line);
 
-#define ASSERT(expr)                                                                               \
-    do {                                                                                           \
-        if (UNLIKELY(!(expr)))                                                                     \
-            assert_fail(#expr, __FILE__, __LINE__);                                                \
+#define ASSERT(expr)                                \
+    do {                                            \
+        if (UNLIKELY(!(expr)))                      \
+            assert_fail(#expr, __FILE__, __LINE__); \
     } while (0)
 
 #endif

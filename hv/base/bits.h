@@ -9,9 +9,9 @@
 
 #include "hv/base/types.h"
 
-#define BIT(n)        (1ull << (n))
-#define BITS(hi, lo)  ((~0ull >> (63 - (hi))) & (~0ull << (lo))) /* inclusive */
-#define MASK_SHIFT(m) ((unsigned)__builtin_ctzll(m))
+#define BIT(n)                  (1ull << (n))
+#define BITS(hi, lo)            ((~0ull >> (63 - (hi))) & (~0ull << (lo))) /* inclusive */
+#define MASK_SHIFT(m)           ((unsigned)__builtin_ctzll(m))
 
 #define FIELD_GET(mask, word)   (((uint64_t)(word) & (mask)) >> MASK_SHIFT(mask))
 #define FIELD_PREP(mask, value) (((uint64_t)(value) << MASK_SHIFT(mask)) & (mask))

@@ -1,7 +1,7 @@
 #include "hv/base/status.h"
 
-#define STATUS_CASE(name, value, when)                                                             \
-    case name:                                                                                     \
+#define STATUS_CASE(name, value, when) \
+    case name:                         \
         return #name;
 
 const char *hv_status_name(hv_status_t status)

@@ -11,45 +11,53 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Addresses. One member, so that the compiler tells them apart. */
-typedef struct { uint64_t v; } gpa_t;  /* guest-physical */
-typedef struct { uint64_t v; } hpa_t;  /* host-physical */
-typedef struct { uint64_t v; } gva_t;  /* guest-linear */
-typedef struct { uint64_t v; } hva_t;  /* hypervisor-virtual */
-typedef struct { uint64_t v; } eptp_t; /* EPT pointer or nested CR3, control bits included */
+/*
+ * Addresses, one member each so that the compiler tells them apart: guest-physical, host-physical,
+ * guest-linear, hypervisor-virtual, and an EPT pointer or nested CR3 with its control bits.
+ */
+#define ADDRESS_TYPE(name)                                                                         \
+    typedef struct {                                                                               \
+        uint64_t v;                                                                                \
+    } name
+ADDRESS_TYPE(gpa_t);
+ADDRESS_TYPE(hpa_t);
+ADDRESS_TYPE(gva_t);
+ADDRESS_TYPE(hva_t);
+ADDRESS_TYPE(eptp_t);
+#undef ADDRESS_TYPE
 
-#define GPA(x) ((gpa_t){(x)})
-#define HPA(x) ((hpa_t){(x)})
-#define GVA(x) ((gva_t){(x)})
-#define HVA(x) ((hva_t){(x)})
+#define GPA(x)                     ((gpa_t){(x)})
+#define HPA(x)                     ((hpa_t){(x)})
+#define GVA(x)                     ((gva_t){(x)})
+#define HVA(x)                     ((hva_t){(x)})
 
-#define PAGE_SHIFT  12u
-#define PAGE_BYTES  4096ull
-#define PAGE_MASK   (PAGE_BYTES - 1)
-#define LARGE_PAGES 512ull           /* 4 KiB pages in a 2 MiB page */
-#define HUGE_PAGES  (512ull * 512ull) /* 4 KiB pages in a 1 GiB page */
+#define PAGE_SHIFT                 12u
+#define PAGE_BYTES                 4096ull
+#define PAGE_MASK                  (PAGE_BYTES - 1)
+#define LARGE_PAGES                512ull            /* 4 KiB pages in a 2 MiB page */
+#define HUGE_PAGES                 (512ull * 512ull) /* 4 KiB pages in a 1 GiB page */
 
-#define KIB(n) ((uint64_t)(n) << 10)
-#define MIB(n) ((uint64_t)(n) << 20)
-#define GIB(n) ((uint64_t)(n) << 30)
+#define KIB(n)                     ((uint64_t)(n) << 10)
+#define MIB(n)                     ((uint64_t)(n) << 20)
+#define GIB(n)                     ((uint64_t)(n) << 30)
 
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define MIN(a, b)                  ((a) < (b) ? (a) : (b))
+#define MAX(a, b)                  ((a) > (b) ? (a) : (b))
 
-#define ALIGN_DOWN(x, a) ((x) & ~((__typeof__(x))(a) - 1)) /* a: a power of two */
-#define ALIGN_UP(x, a)   ALIGN_DOWN((x) + ((__typeof__(x))(a) - 1), a)
-#define IS_ALIGNED(x, a) (((x) & ((__typeof__(x))(a) - 1)) == 0)
-#define IS_POW2(x)       ((x) != 0 && ((x) & ((x) - 1)) == 0)
+#define ALIGN_DOWN(x, a)           ((x) & ~((__typeof__(x))(a)-1)) /* a: a power of two */
+#define ALIGN_UP(x, a)             ALIGN_DOWN((x) + ((__typeof__(x))(a)-1), a)
+#define IS_ALIGNED(x, a)           (((x) & ((__typeof__(x))(a)-1)) == 0)
+#define IS_POW2(x)                 ((x) != 0 && ((x) & ((x)-1)) == 0)
 
 #define ARRAY_COUNT(a)             (sizeof(a) / sizeof((a)[0]))
-#define CONTAINER_OF(p, type, mem) ((type *)(void *)((char *)(p) - offsetof(type, mem)))
+#define CONTAINER_OF(p, type, mem) ((type *)(void *)((char *)(p)-offsetof(type, mem)))
 
-#define MUST_CHECK       __attribute__((warn_unused_result))
-#define NORETURN         __attribute__((noreturn))
-#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
-#define ALIGNED(n)       __attribute__((aligned(n)))
-#define LIKELY(x)        __builtin_expect(!!(x), 1)
-#define UNLIKELY(x)      __builtin_expect(!!(x), 0)
+#define MUST_CHECK                 __attribute__((warn_unused_result))
+#define NORETURN                   __attribute__((noreturn))
+#define PRINTF_LIKE(f, a)          __attribute__((format(printf, f, a)))
+#define ALIGNED(n)                 __attribute__((aligned(n)))
+#define LIKELY(x)                  __builtin_expect(!!(x), 1)
+#define UNLIKELY(x)                __builtin_expect(!!(x), 0)
 
 /* Whole pages that cover `bytes`. */
 static inline uint64_t pages_of(uint64_t bytes)

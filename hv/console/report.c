@@ -11,13 +11,14 @@ static void print_registers(const struct vp *vp, const struct vp_state *s)
 {
     const uint64_t *g = vp->gpr;
 
-    log_line("vm", "  rip %#llx rsp %#llx rflags %#llx cs %#x/%#x", ULL(s->rip), ULL(s->rsp), ULL(s->rflags),
-             s->seg[INSN_CS].selector, s->seg[INSN_CS].attributes);
+    log_line("vm", "  rip %#llx rsp %#llx rflags %#llx cs %#x/%#x", ULL(s->rip), ULL(s->rsp),
+             ULL(s->rflags), s->seg[INSN_CS].selector, s->seg[INSN_CS].attributes);
     log_line("vm", "  rax %#llx rcx %#llx rdx %#llx rbx %#llx", ULL(g[GPR_RAX]), ULL(g[GPR_RCX]),
              ULL(g[GPR_RDX]), ULL(g[GPR_RBX]));
     log_line("vm", "  rbp %#llx rsi %#llx rdi %#llx r8 %#llx", ULL(g[GPR_RBP]), ULL(g[GPR_RSI]),
              ULL(g[GPR_RDI]), ULL(g[GPR_R8]));
-    log_line("vm", "  r9 %#llx r10 %#llx r11 %#llx r12 %#llx", ULL(g[9]), ULL(g[10]), ULL(g[11]), ULL(g[12]));
+    log_line("vm", "  r9 %#llx r10 %#llx r11 %#llx r12 %#llx", ULL(g[9]), ULL(g[10]), ULL(g[11]),
+             ULL(g[12]));
     log_line("vm", "  r13 %#llx r14 %#llx r15 %#llx", ULL(g[13]), ULL(g[14]), ULL(g[15]));
     log_line("vm", "  cr0 %#llx cr3 %#llx cr4 %#llx efer %#llx pat %#llx", ULL(s->cr0), ULL(s->cr3),
              ULL(s->cr4), ULL(s->efer), ULL(s->pat));
@@ -52,13 +53,14 @@ static void print_code(struct vm *vm, const struct guest_paging *paging, uint64_
 }
 
 /* Both translations of the address in question. */
-static void print_walks(struct vm *vm, const struct guest_paging *paging, const struct hv_exit_memory *m)
+static void print_walks(struct vm *vm, const struct guest_paging *paging,
+                        const struct hv_exit_memory *m)
 {
     struct guest_walk walk;
 
     if (m->gla_valid && guest_walk(vm, paging, m->gla, &walk) == WALK_OK)
-        log_line("vm", "  guest walk: %#llx -> %#llx, entry %#llx at level %u", ULL(m->gla.v), ULL(walk.gpa.v),
-                 ULL(walk.entry), walk.level);
+        log_line("vm", "  guest walk: %#llx -> %#llx, entry %#llx at level %u", ULL(m->gla.v),
+                 ULL(walk.gpa.v), ULL(walk.entry), walk.level);
     else
         log_line("vm", "  guest walk: %#llx does not translate", ULL(m->gla.v));
     pt_dump_walk(&vm->tables, m->gpa.v, "vm");
@@ -66,9 +68,10 @@ static void print_walks(struct vm *vm, const struct guest_paging *paging, const 
 
 static void print_access(const struct hv_exit_memory *m)
 {
-    log_line("vm", "  access %c%c%c to gpa %#llx, gla %#llx%s", m->access & HV_ACCESS_READ ? 'R' : '-',
-             m->access & HV_ACCESS_WRITE ? 'W' : '-', m->access & HV_ACCESS_FETCH ? 'X' : '-', ULL(m->gpa.v),
-             ULL(m->gla.v), m->final ? "" : ", during a guest table walk");
+    log_line("vm", "  access %c%c%c to gpa %#llx, gla %#llx%s",
+             m->access & HV_ACCESS_READ ? 'R' : '-', m->access & HV_ACCESS_WRITE ? 'W' : '-',
+             m->access & HV_ACCESS_FETCH ? 'X' : '-', ULL(m->gpa.v), ULL(m->gla.v),
+             m->final ? "" : ", during a guest table walk");
 }
 
 void report_stop(const struct vm *vm)
@@ -84,8 +87,8 @@ void report_stop(const struct vm *vm)
     hv_backend->state_get(vm->vp, &state);
     paging = (struct guest_paging){state.cr0, state.cr3, state.efer};
     log_line("vm", "VM %u: %s", vm->id, vm_stop_text(vm->stop));
-    log_line("vm", "  exit: %s (raw reason %#x, info %#llx)", hv_exit_name(exit->reason), exit->raw_reason,
-             ULL(exit->raw_info));
+    log_line("vm", "  exit: %s (raw reason %#x, info %#llx)", hv_exit_name(exit->reason),
+             exit->raw_reason, ULL(exit->raw_info));
     if (memory)
         print_access(&exit->memory);
     print_registers(vm->vp, &state);
@@ -107,12 +110,15 @@ void report_stats(const struct vm *vm)
             log_line("stats", "exits %-20s %12llu", hv_exit_name(i), ULL(s->exits[i]));
     }
     log_line("stats", "exits %-20s %12llu", "all", ULL(all));
-    log_line("stats", "trapped reads %llu, writes %llu; unclaimed %llu, not emulated %llu, spurious %llu",
+    log_line("stats",
+             "trapped reads %llu, writes %llu; unclaimed %llu, not emulated %llu, spurious %llu",
              ULL(s->trapped_reads), ULL(s->trapped_writes), ULL(s->unclaimed), ULL(s->unsupported),
              ULL(s->spurious));
-    log_line("stats", "shoot-downs %llu, invalidations %llu; table pages %llu; leaves 4K %llu 2M %llu 1G %llu",
-             ULL(s->flushes), ULL(s->invalidations), ULL(vm->pool.used_tables), ULL(vm->tables.leaves[1]),
-             ULL(vm->tables.leaves[2]), ULL(vm->tables.leaves[3]));
+    log_line(
+        "stats",
+        "shoot-downs %llu, invalidations %llu; table pages %llu; leaves 4K %llu 2M %llu 1G %llu",
+        ULL(s->flushes), ULL(s->invalidations), ULL(vm->pool.used_tables),
+        ULL(vm->tables.leaves[1]), ULL(vm->tables.leaves[2]), ULL(vm->tables.leaves[3]));
 }
 
 void report_layout(const struct vm *vm)

@@ -22,6 +22,9 @@ void report_layout(const struct vm *vm);
 /* isr.asm calls it for every exception in root mode. Returns only for NMI. */
 void exception_entry(struct exception_frame *frame);
 
+/* A panic is heard whatever the configuration says of the console. */
+void log_panic_on(void);
+
 /* What ends a panic: set by boot/main.c (an emulator is told to stop). */
 NORETURN void machine_stop(bool failed);
 

@@ -171,7 +171,7 @@ void section_add_module(uint32_t index, hpa_t base, uint64_t bytes);
  * RAM besides the frame allocator's and the modules' that no PHYSICAL section may name: the image, firmware
  * tables. Set by boot/main.c, at most SECTION_MAX_FORBIDDEN times.
  */
-#define SECTION_MAX_FORBIDDEN 32u
+#define SECTION_MAX_FORBIDDEN 320u
 void section_forbid(hpa_t base, uint64_t bytes);
 
 /* The first physical address that the CPU cannot have; set once by boot/main.c. Until then 2^52. */

@@ -48,8 +48,8 @@ static hv_status_t create_windows(void)
     return HV_OK;
 }
 
-hv_status_t space_create(const struct space_part *parts, unsigned part_count, const struct space_run *runs,
-                         unsigned run_count)
+hv_status_t space_create(const struct space_part *parts, unsigned part_count,
+                         const struct space_run *runs, unsigned run_count)
 {
     const unsigned levels = cpuid(0x80000001, 0).edx & CPUID_8000_0001_EDX_1G ? 3 : 2;
     hv_status_t status = pt_root_create(&root, &pt_format_stage1, &pool, levels);
@@ -72,7 +72,7 @@ void space_load(void)
     write_cr0((read_cr0() | CR0_WP | CR0_NE) & ~(CR0_CD | CR0_NW | CR0_TS | CR0_EM));
     /* Slot 0 is write-back in the reset PAT and in ours, and the old tables use no other for RAM. */
     wrmsr(IA32_PAT, HV_PAT);
-    write_cr4(read_cr4() & ~(CR4_PGE | CR4_PCIDE));
+    write_cr4(CR4_PAE | CR4_MCE | CR4_OSFXSR | CR4_OSXMMEXCPT); /* whatever the firmware had on */
     write_cr3(root.root.v);
 }
 

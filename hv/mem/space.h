@@ -34,8 +34,8 @@ struct space_run {
  * Build the address space from frames. Direct-map runs must not include the image. Loading it is the
  * caller's step (space_load), on every CPU. HV_E_NO_MEMORY.
  */
-hv_status_t space_create(const struct space_part *parts, unsigned part_count, const struct space_run *runs,
-                         unsigned run_count) MUST_CHECK;
+hv_status_t space_create(const struct space_part *parts, unsigned part_count,
+                         const struct space_run *runs, unsigned run_count) MUST_CHECK;
 
 /* Program PAT, EFER.NXE, CR0.WP and CR3 of this CPU. */
 void space_load(void);

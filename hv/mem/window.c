@@ -78,7 +78,8 @@ void window_write(hpa_t at, enum memtype memtype, const void *in, unsigned bytes
 void window_flush_lines(hpa_t base, uint64_t pages)
 {
     for (uint64_t page = 0; page < pages; page++) {
-        uint8_t *window = window_open(HPA(base.v + page * PAGE_BYTES), MEMTYPE_WB);
+        /* CLFLUSH works on the physical line whatever the mapping's type; a cacheable one could prefetch it back. */
+        uint8_t *window = window_open(HPA(base.v + page * PAGE_BYTES), MEMTYPE_UC);
 
         mfence();
         for (unsigned offset = 0; offset < PAGE_BYTES; offset += LINE_BYTES)

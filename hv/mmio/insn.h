@@ -40,13 +40,13 @@ struct insn {
                           INSN_NO_REG for INSN_STORE_IMM */
     bool high_byte;    /* the register is AH, CH, DH or BH (reg = 0..3) */
     bool rip_relative;
-    uint8_t base;       /* register number or INSN_NO_REG */
-    uint8_t index;      /* register number or INSN_NO_REG */
-    uint8_t scale;      /* shift 0..3 */
-    uint8_t segment;    /* enum insn_segment: override, else default (SS for RSP and RBP, else DS) */
+    uint8_t base;    /* register number or INSN_NO_REG */
+    uint8_t index;   /* register number or INSN_NO_REG */
+    uint8_t scale;   /* shift 0..3 */
+    uint8_t segment; /* enum insn_segment: override, else default (SS for RSP and RBP, else DS) */
     uint8_t addr_bytes; /* 4 or 8 */
-    int64_t disp; /* sign-extended; for moffs the whole address */
-    uint64_t imm; /* of INSN_STORE_IMM; sign-extended to 64 bits */
+    int64_t disp;       /* sign-extended; for moffs the whole address */
+    uint64_t imm;       /* of INSN_STORE_IMM; sign-extended to 64 bits */
 };
 
 /*

@@ -71,8 +71,8 @@ struct hv_device {
 
 struct hv_device_host {
     struct vm *vm;
-    struct lock lock; /* guards config space, slots and the waiting list */
-    uint32_t address; /* CONFIG_ADDRESS */
+    struct lock lock;  /* guards config space, slots and the waiting list */
+    uint32_t address;  /* CONFIG_ADDRESS */
     unsigned slot_end; /* above every used slot */
     struct hv_device *slot[PCI_SLOTS];
     bool started;
@@ -97,10 +97,11 @@ struct pci_ports {
 hv_status_t pci_ports_register(struct pci_ports *ports) MUST_CHECK;
 
 /* Config space of one function, dword-aligned. Absent: all ones. Takes the host's lock. */
-uint32_t pci_config_read(struct hv_device_host *host, unsigned slot, unsigned function, uint32_t offset);
+uint32_t pci_config_read(struct hv_device_host *host, unsigned slot, unsigned function,
+                         uint32_t offset);
 /* byte_enable: bit i set when byte i of the dword is written. */
-void pci_config_write(struct hv_device_host *host, unsigned slot, unsigned function, uint32_t offset,
-                      uint32_t value, unsigned byte_enable);
+void pci_config_write(struct hv_device_host *host, unsigned slot, unsigned function,
+                      uint32_t offset, uint32_t value, unsigned byte_enable);
 
 /* ---- bar.c. Caller holds the host's lock. ---- */
 
@@ -146,5 +147,7 @@ static inline void device_leave(struct hv_device *device)
 void pci_print_bars(struct hv_device_host *host);
 /* A line per BAR: direct pages, trapped reads and writes. */
 void pci_print_stats(struct hv_device_host *host);
+/* Which range, or hole, of which BAR a guest-physical address lies in; nothing when it is in none. */
+void pci_print_owner(struct hv_device_host *host, gpa_t gpa);
 
 #endif

@@ -13,7 +13,16 @@
 #include "hv/base/types.h"
 #include "hv/mem/section.h"
 
-enum hv_bar { HV_BAR0 = 0, HV_BAR1, HV_BAR2, HV_BAR3, HV_BAR4, HV_BAR5, HV_BAR_ROM = 6, HV_BAR_COUNT };
+enum hv_bar {
+    HV_BAR0 = 0,
+    HV_BAR1,
+    HV_BAR2,
+    HV_BAR3,
+    HV_BAR4,
+    HV_BAR5,
+    HV_BAR_ROM = 6,
+    HV_BAR_COUNT
+};
 enum hv_device_type { HV_DEVICE_UNDEFINED = 0, HV_DEVICE_PCI = 1 };
 
 struct vm;
@@ -26,7 +35,9 @@ struct hv_pnp_id {
     uint16_t subsystem_vendor, subsystem;
 };
 
-struct hv_guid { uint8_t byte[16]; };
+struct hv_guid {
+    uint8_t byte[16];
+};
 
 #define HV_DEVICE_OPS_VERSION 1u
 
@@ -70,7 +81,8 @@ struct hv_device_ops {
  * One host per VM, created before it starts. flags: 0. NULL vm or host HV_E_INVALID_PARAMETER_1, _3; flags _2;
  * HV_E_ALREADY_EXISTS; HV_E_QUOTA (hosts, ports); HV_E_NO_MEMORY.
  */
-hv_status_t hv_device_host_create(struct vm *vm, uint32_t flags, struct hv_device_host **host) MUST_CHECK;
+hv_status_t hv_device_host_create(struct vm *vm, uint32_t flags,
+                                  struct hv_device_host **host) MUST_CHECK;
 
 /*
  * Create a device and put it on the bus: initialize, set_configuration (with `strings`), get_details; start
@@ -141,11 +153,11 @@ hv_status_t hv_mmio_range_destroy(struct hv_device *device, enum hv_bar bar, uin
 
 struct hv_mmio_range_info {
     uint64_t bar_page, page_count, section_page;
-    uint32_t flags;      /* as created */
+    uint32_t flags; /* as created */
     uint32_t section_id;
-    enum memtype memtype; /* in force */
-    bool live;            /* its leaves are in the tables now */
-    uint64_t leaves[4];   /* [1] 4 KiB, [2] 2 MiB, [3] 1 GiB; all 0 when not live */
+    enum memtype memtype;    /* in force */
+    bool live;               /* its leaves are in the tables now */
+    uint64_t leaves[4];      /* [1] 4 KiB, [2] 2 MiB, [3] 1 GiB; all 0 when not live */
     uint64_t trapped_writes; /* writes to the read-only range */
 };
 

@@ -12,8 +12,8 @@
 
 struct hv_bar_stats {
     uint64_t bytes;
-    uint64_t base;         /* guest-physical, as programmed */
-    bool decoded;          /* live: memory enable is on and the address can be used */
+    uint64_t base; /* guest-physical, as programmed */
+    bool decoded;  /* live: memory enable is on and the address can be used */
     uint64_t ranges;
     uint64_t direct_pages; /* pages of live ranges */
     uint64_t trapped_reads;
@@ -22,7 +22,8 @@ struct hv_bar_stats {
 };
 
 /* HV_E_INVALID_PARAMETER_2, HV_E_NO_SUCH_BAR (absent or upper half). */
-hv_status_t inspect_bar(struct hv_device *device, enum hv_bar bar, struct hv_bar_stats *stats) MUST_CHECK;
+hv_status_t inspect_bar(struct hv_device *device, enum hv_bar bar,
+                        struct hv_bar_stats *stats) MUST_CHECK;
 
 struct inspect_leaf {
     bool present;

@@ -62,10 +62,11 @@ static void print_hole(const struct hv_bar_state *bar, uint64_t first, uint64_t 
                  bar_name(bar->index), (unsigned long long)first, (unsigned long long)(end - 1));
 }
 
-static void print_bar(const struct hv_bar_state *bar)
+static void print_bar(const struct hv_bar_state *bar, gpa_t unused)
 {
     uint64_t next = 0;
 
+    (void)unused;
     log_line("pci", "00:%02x.0 %s at 0x%llx, 0x%llx bytes, %s", bar->device->slot,
              bar_name(bar->index), (unsigned long long)bar->base, (unsigned long long)bar->bytes,
              bar->live     ? "live"
@@ -81,8 +82,9 @@ static void print_bar(const struct hv_bar_state *bar)
     print_hole(bar, next, bar->bytes >> PAGE_SHIFT);
 }
 
-static void print_bar_stats(const struct hv_bar_state *bar)
+static void print_bar_stats(const struct hv_bar_state *bar, gpa_t unused)
 {
+    (void)unused;
     log_line("pci", "00:%02x.0 %s %llu direct pages, %llu trapped reads, %llu writes, %llu failed",
              bar->device->slot, bar_name(bar->index),
              (unsigned long long)(bar->live ? bar->range_pages : 0),
@@ -90,8 +92,26 @@ static void print_bar_stats(const struct hv_bar_state *bar)
              (unsigned long long)bar->callback_failures);
 }
 
+/* The BAR and range, or hole, that answer for a guest-physical address. */
+static void print_owner(const struct hv_bar_state *bar, gpa_t gpa)
+{
+    uint64_t offset = gpa.v - bar->live_base;
+    const struct hv_range *range;
+
+    if (!bar->live || offset >= bar->bytes)
+        return;
+    log_line("pci", "%#llx is 00:%02x.0 %s + %#llx:", (unsigned long long)gpa.v, bar->device->slot,
+             bar_name(bar->index), (unsigned long long)offset);
+    range = range_find(bar, offset >> PAGE_SHIFT);
+    if (range)
+        print_range(bar, range);
+    else
+        print_hole(bar, offset >> PAGE_SHIFT, (offset >> PAGE_SHIFT) + 1);
+}
+
 /* Every BAR of every device, each with its device's lock held. */
-static void for_each_bar(struct hv_device_host *host, void (*print)(const struct hv_bar_state *bar))
+static void for_each_bar(struct hv_device_host *host,
+                         void (*print)(const struct hv_bar_state *bar, gpa_t gpa), gpa_t gpa)
 {
     lock_acquire(&host->lock);
     for (unsigned slot = 0; slot < host->slot_end; slot++) {
@@ -102,7 +122,7 @@ static void for_each_bar(struct hv_device_host *host, void (*print)(const struct
         lock_acquire(&device->lock);
         for (unsigned i = 0; i < HV_BAR_COUNT; i++)
             if (device->bar[i].bytes != 0)
-                print(&device->bar[i]);
+                print(&device->bar[i], gpa);
         lock_release(&device->lock);
     }
     lock_release(&host->lock);
@@ -110,10 +130,15 @@ static void for_each_bar(struct hv_device_host *host, void (*print)(const struct
 
 void pci_print_bars(struct hv_device_host *host)
 {
-    for_each_bar(host, print_bar);
+    for_each_bar(host, print_bar, GPA(0));
 }
 
 void pci_print_stats(struct hv_device_host *host)
 {
-    for_each_bar(host, print_bar_stats);
+    for_each_bar(host, print_bar_stats, GPA(0));
+}
+
+void pci_print_owner(struct hv_device_host *host, gpa_t gpa)
+{
+    for_each_bar(host, print_owner, gpa);
 }

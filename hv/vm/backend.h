@@ -11,6 +11,7 @@
 
 struct backend {
     const char *name;
+    const char *room; /* the word that its lines begin with */
     /* True when the CPU's vendor has this kind of virtualisation at all. */
     bool (*present)(void);
     /*
@@ -20,17 +21,18 @@ struct backend {
     const char *(*probe)(void);
     const struct pt_format *tables;
     void (*print_caps)(void);
-    hv_status_t (*cpu_enable)(void);                   /* on each CPU */
-    hv_status_t (*vp_create)(struct vp *vp, uint32_t entry, uint32_t start_info); /* PVH start state */
-    void (*vp_run)(struct vp *vp);                     /* until vm->stop is set */
+    hv_status_t (*cpu_enable)(void); /* on each CPU */
+    hv_status_t (*vp_create)(struct vp *vp, uint32_t entry,
+                             uint32_t start_info); /* PVH start state */
+    void (*vp_run)(struct vp *vp);                 /* until vm->stop is set */
     void (*state_get)(const struct vp *vp, struct vp_state *state);
-    void (*set_cr0)(struct vp *vp, uint64_t value);    /* as the guest wrote it, validated */
+    void (*set_cr0)(struct vp *vp, uint64_t value); /* as the guest wrote it, validated */
     void (*set_cr4)(struct vp *vp, uint64_t value);
     void (*set_efer)(struct vp *vp, uint64_t value);
     void (*set_pat)(struct vp *vp, uint64_t value);
-    void (*load_rsp)(struct vp *vp);                   /* RSP is not saved at exits: into vp->gpr ... */
-    void (*store_rsp)(struct vp *vp);                  /* ... and back */
-    void (*report)(const struct vp *vp);               /* registers of the control structure by name */
+    void (*load_rsp)(struct vp *vp);     /* RSP is not saved at exits: into vp->gpr ... */
+    void (*store_rsp)(struct vp *vp);    /* ... and back */
+    void (*report)(const struct vp *vp); /* registers of the control structure by name */
 };
 
 extern const struct backend *hv_backend; /* set once at boot */

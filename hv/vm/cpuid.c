@@ -12,10 +12,10 @@
 /* SSE3 PCLMUL SSSE3 FMA CX16 SSE4.1 SSE4.2 MOVBE POPCNT AES XSAVE AVX F16C RDRAND */
 #define LEAF1_ECX 0x76d83203u
 /* FPU VME DE PSE TSC MSR PAE CX8 SEP MTRR PGE CMOV PAT PSE36 CLFSH MMX FXSR SSE SSE2 SS */
-#define LEAF1_EDX        0x0f8bb97fu
-#define LEAF_CACHE       4u
-#define LEAF_FEATURES    7u
-#define LEAF_XSAVE       0xdu
+#define LEAF1_EDX     0x0f8bb97fu
+#define LEAF_CACHE    4u
+#define LEAF_FEATURES 7u
+#define LEAF_XSAVE    0xdu
 
 /*
  * What a guest may see of the real CPU: one mask per register. Leaves without a row read zero. Hidden on
@@ -30,13 +30,15 @@ static const struct cpuid_rule {
     {0x1, ~0u, 0x0000ffffu, LEAF1_ECX, LEAF1_EDX},
     {LEAF_CACHE, 0x3fffu, ~0u, ~0u, ~0u},
     /* 7: FSGSBASE BMI1 AVX2 SMEP BMI2 ERMS RDSEED ADX SMAP CLFLUSHOPT CLWB SHA */
-    {LEAF_FEATURES, 0, 1u << 0 | 1u << 3 | 1u << 5 | 1u << 7 | 1u << 8 | 1u << 9 | 1u << 18 | 1u << 19 | 1u << 20 |
-                 1u << 23 | 1u << 24 | 1u << 29,
+    {LEAF_FEATURES, 0,
+     1u << 0 | 1u << 3 | 1u << 5 | 1u << 7 | 1u << 8 | 1u << 9 | 1u << 18 | 1u << 19 | 1u << 20 |
+         1u << 23 | 1u << 24 | 1u << 29,
      0, 0},
     {LEAF_XSAVE, XCR0_X87 | XCR0_SSE | XCR0_AVX, ~0u, ~0u, 0},
     {0x80000000, ~0u, ~0u, ~0u, ~0u},
     /* 80000001: LAHF ABM PREFETCHW; SYSCALL NX 1GB RDTSCP LM */
-    {0x80000001, ~0u, 0, 1u << 0 | 1u << 5 | 1u << 8, 1u << 11 | 1u << 20 | 1u << 26 | 1u << 27 | 1u << 29},
+    {0x80000001, ~0u, 0, 1u << 0 | 1u << 5 | 1u << 8,
+     1u << 11 | 1u << 20 | 1u << 26 | 1u << 27 | 1u << 29},
     {0x80000002, ~0u, ~0u, ~0u, ~0u},
     {0x80000003, ~0u, ~0u, ~0u, ~0u},
     {0x80000004, ~0u, ~0u, ~0u, ~0u},
@@ -98,6 +100,8 @@ void vp_cpuid_init(struct vp *vp)
     vp->extended[0].eax = MIN(extended_last, EXTENDED_FIRST + CPUID_EXTENDED_LEAVES - 1);
     vp->basic[1].ecx |= (uint32_t)CPUID_1_ECX_HYPERVISOR;
     vp->basic[1].ebx |= 1u << 16; /* one logical processor */
+    /* Bits 23:16: how many address bits a guest can use; the tables stop at PT_INPUT_BITS. */
+    vp->extended[8].eax |= MIN(vp->extended[8].eax & 0xff, PT_INPUT_BITS) << 16;
     vp->xcr0_mask = vp->basic[LEAF_XSAVE].eax;
     vp->cr4_guest_bits = cr4_bits(vp);
 }

@@ -5,7 +5,7 @@
 #include "hv/mem/frames.h"
 #include "hv/vm/platform.h"
 
-#define HIGH_RAM GIB(4)
+#define HIGH_RAM  GIB(4)
 #define LOG_BURST 16u
 
 /* Take memory for [gpa, gpa + pages) in as few runs as the machine has. */
@@ -55,8 +55,8 @@ static hv_status_t map_ram(struct vm *vm)
     return HV_OK;
 }
 
-hv_status_t vm_create(struct vm *vm, struct vp *vp, const struct pt_format *format, uint64_t ram_bytes,
-                      uint64_t split_bytes)
+hv_status_t vm_create(struct vm *vm, struct vp *vp, const struct pt_format *format,
+                      uint64_t ram_bytes, uint64_t split_bytes)
 {
     const unsigned max_level = hv_caps.large_1g ? 3 : hv_caps.large_2m ? 2 : 1;
     uint64_t low = MIN(ram_bytes, split_bytes);

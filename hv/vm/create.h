@@ -11,7 +11,7 @@
 #include "hv/vm/vp.h"
 
 /* `ram_bytes` of RAM, what exceeds `split_bytes` starts at 4 GiB. vm and vp are zeroed memory. */
-hv_status_t vm_create(struct vm *vm, struct vp *vp, const struct pt_format *format, uint64_t ram_bytes,
-                      uint64_t split_bytes) MUST_CHECK;
+hv_status_t vm_create(struct vm *vm, struct vp *vp, const struct pt_format *format,
+                      uint64_t ram_bytes, uint64_t split_bytes) MUST_CHECK;
 
 #endif

@@ -45,6 +45,17 @@ static enum hv_resume hand_on_exception(struct vp *vp, const struct hv_exit *exi
         return stop(vp, exit, VM_STOP_UNEXPECTED);
     if (exit->exception.vector == VECTOR_DB)
         write_dr6((read_dr6() & ~BITS(3, 0)) | (exit->raw_info & dr6_causes));
+    if (exit->exception.replaces_event) {
+        /* While another event was being delivered. Two contributory exceptions make #DF; the rest runs in turn:
+         * the new one first, the old one is delivered again by its own cause (a fault) or is lost here. */
+        if (log_limit_pass(&vp->vm->unsupported_log))
+            log_line("vm", "exception %u while an event was being delivered",
+                     exit->exception.vector);
+        if (exit->exception.vector == VECTOR_AC) {
+            vp_inject(vp, VECTOR_DF, true, 0);
+            return HV_RESUME;
+        }
+    }
     vp_inject(vp, exit->exception.vector, exit->exception.has_error, exit->exception.error);
     return HV_RESUME;
 }
@@ -86,8 +97,12 @@ enum hv_resume vm_exit(struct vp *vp, struct hv_exit *exit)
     case HV_EXIT_UNDEFINED:
         vp_inject(vp, VECTOR_UD, false, 0);
         return HV_RESUME;
+    case HV_EXIT_REFUSED:
+        vp_inject(vp, VECTOR_GP, true, 0);
+        return HV_RESUME;
     case HV_EXIT_EXCEPTION:
         return hand_on_exception(vp, exit);
+    case HV_EXIT_TRAP:
     case HV_EXIT_NMI:
         return HV_RESUME;
     case HV_EXIT_INTERRUPT:

@@ -11,23 +11,25 @@
 #include "hv/base/types.h"
 
 /* X(name, text): the statistics table prints text. */
-#define HV_EXIT_LIST(X)                                                                            \
-    X(HV_EXIT_UNKNOWN, "unknown")                                                                  \
-    X(HV_EXIT_CPUID, "cpuid")                                                                      \
-    X(HV_EXIT_MEMORY, "second-level fault")                                                        \
-    X(HV_EXIT_TABLES, "bad second-level entry")                                                    \
-    X(HV_EXIT_IO, "port i/o")                                                                      \
-    X(HV_EXIT_MSR_READ, "rdmsr")                                                                   \
-    X(HV_EXIT_MSR_WRITE, "wrmsr")                                                                  \
-    X(HV_EXIT_CR, "control register")                                                              \
-    X(HV_EXIT_XSETBV, "xsetbv")                                                                    \
-    X(HV_EXIT_HLT, "hlt")                                                                          \
-    X(HV_EXIT_EXCEPTION, "exception")                                                              \
-    X(HV_EXIT_NMI, "nmi")                                                                          \
-    X(HV_EXIT_INTERRUPT, "host interrupt")                                                         \
-    X(HV_EXIT_SHUTDOWN, "triple fault")                                                            \
-    X(HV_EXIT_CACHE, "cache flush")                                                                \
-    X(HV_EXIT_UNDEFINED, "hidden instruction")                                                     \
+#define HV_EXIT_LIST(X)                         \
+    X(HV_EXIT_UNKNOWN, "unknown")               \
+    X(HV_EXIT_CPUID, "cpuid")                   \
+    X(HV_EXIT_MEMORY, "second-level fault")     \
+    X(HV_EXIT_TABLES, "bad second-level entry") \
+    X(HV_EXIT_IO, "port i/o")                   \
+    X(HV_EXIT_MSR_READ, "rdmsr")                \
+    X(HV_EXIT_MSR_WRITE, "wrmsr")               \
+    X(HV_EXIT_CR, "control register")           \
+    X(HV_EXIT_XSETBV, "xsetbv")                 \
+    X(HV_EXIT_HLT, "hlt")                       \
+    X(HV_EXIT_EXCEPTION, "exception")           \
+    X(HV_EXIT_TRAP, "int1")                     \
+    X(HV_EXIT_NMI, "nmi")                       \
+    X(HV_EXIT_INTERRUPT, "host interrupt")      \
+    X(HV_EXIT_SHUTDOWN, "triple fault")         \
+    X(HV_EXIT_CACHE, "cache flush")             \
+    X(HV_EXIT_REFUSED, "refused instruction")   \
+    X(HV_EXIT_UNDEFINED, "hidden instruction")  \
     X(HV_EXIT_FAILURE, "entry failure")
 
 #define HV_EXIT_ENUM(name, text) name,
@@ -45,13 +47,13 @@ struct hv_exit_memory {
     gpa_t gpa;
     uint64_t cr3, efer;
     gva_t gla;
-    uint8_t access;      /* enum hv_access bits, as reported */
-    bool plain;          /* a data access by an instruction to the translated address itself: the usual case,
+    uint8_t access; /* enum hv_access bits, as reported */
+    bool plain; /* a data access by an instruction to the translated address itself: the usual case,
                             in which the three below need no look */
-    bool gla_valid;      /* gla is filled: on accesses that cannot be emulated, when the CPU tells it */
-    bool final;          /* the access was to the translated address itself, not to a guest table */
-    bool in_delivery;    /* an event was being delivered: must not be emulated */
-    bool code_64;        /* 64-bit code, so paging with LMA */
+    bool gla_valid; /* gla is filled: on accesses that cannot be emulated, when the CPU tells it */
+    bool final;     /* the access was to the translated address itself, not to a guest table */
+    bool in_delivery; /* an event was being delivered: must not be emulated */
+    bool code_64;     /* 64-bit code, so paging with LMA */
 };
 
 struct hv_exit_io {
@@ -79,7 +81,11 @@ struct hv_exit {
         struct hv_exit_memory memory;
         struct hv_exit_io io;
         struct hv_exit_cr cr;
-        struct { uint8_t vector; bool has_error; uint32_t error; } exception;
+        struct {
+            uint8_t vector;
+            bool has_error, replaces_event;
+            uint32_t error;
+        } exception;
     };
 };
 

@@ -9,42 +9,93 @@
 #define PIC_MASK_ALL    0xffu
 
 /* Local APIC registers (SDM 3A "Local APIC Register Address Map"); x2APIC MSR = 0x800 + offset / 16. */
-#define APIC_EOI         0x0b0u
-#define APIC_LVT_TIMER   0x320u
-#define APIC_LVT_LINT0   0x350u
-#define APIC_LVT_LINT1   0x360u
-#define APIC_LVT_ERROR   0x370u
-#define APIC_LVT_MASKED  0x10000u
-#define X2APIC_MSR(reg)  (0x800u + (reg) / 16)
+#define APIC_VERSION         0x030u
+#define APIC_TPR             0x080u
+#define APIC_EOI             0x0b0u
+#define APIC_LVT_CMCI        0x2f0u
+#define APIC_ICR_LOW         0x300u
+#define APIC_LVT_TIMER       0x320u
+#define APIC_LVT_THERMAL     0x330u
+#define APIC_LVT_PMC         0x340u
+#define APIC_LVT_LINT0       0x350u
+#define APIC_LVT_LINT1       0x360u
+#define APIC_LVT_ERROR       0x370u
+#define X2APIC_MSR(reg)      (0x800u + (reg) / 16)
+
+#define APIC_VERSION_MAX_LVT BITS(23, 16)
+#define APIC_LVT_MASKED      0x10000u
+#define APIC_TPR_NOTHING     0xf0u /* no fixed interrupt gets through */
+#define APIC_ICR_BUSY        BIT(12)
+#define APIC_ICR_INIT_OTHERS 0xc4500u /* all but self, assert, edge, INIT */
 
 static uint64_t apic_base(void)
 {
     return rdmsr(IA32_APIC_BASE);
 }
 
+static bool is_x2apic(uint64_t base)
+{
+    return (base & APIC_BASE_X2APIC) != 0;
+}
+
+static hpa_t register_address(uint64_t base, uint32_t reg)
+{
+    return HPA((base & BITS(51, 12)) + reg);
+}
+
+static uint32_t apic_read(uint32_t reg)
+{
+    uint64_t base = apic_base();
+    uint32_t value = 0;
+
+    if (is_x2apic(base))
+        return (uint32_t)rdmsr(X2APIC_MSR(reg));
+    window_read(register_address(base, reg), MEMTYPE_UC, &value, sizeof(value));
+    return value;
+}
+
 static void apic_write(uint32_t reg, uint32_t value)
 {
     uint64_t base = apic_base();
 
-    if (!(base & APIC_BASE_ENABLE))
-        return;
-    if (base & APIC_BASE_X2APIC)
+    if (is_x2apic(base))
         wrmsr(X2APIC_MSR(reg), value);
     else
-        window_write(HPA((base & BITS(51, 12)) + reg), MEMTYPE_UC, &value, sizeof(value));
+        window_write(register_address(base, reg), MEMTYPE_UC, &value, sizeof(value));
+}
+
+/*
+ * The other CPUs wait in a loop of the firmware's, in memory that becomes ours: INIT puts them where only a
+ * start-up IPI wakes them.
+ */
+static void park_other_cpus(void)
+{
+    apic_write(APIC_ICR_LOW, APIC_ICR_INIT_OTHERS);
+    while (!is_x2apic(apic_base()) && (apic_read(APIC_ICR_LOW) & APIC_ICR_BUSY))
+        __builtin_ia32_pause();
 }
 
 void host_interrupts_quiesce(void)
 {
-    static const uint32_t sources[] = {APIC_LVT_TIMER, APIC_LVT_LINT0, APIC_LVT_LINT1, APIC_LVT_ERROR};
+    /* In the order of their LVT numbers: a CPU has the first max_lvt + 1 of them. */
+    static const uint32_t sources[] = {APIC_LVT_TIMER, APIC_LVT_LINT0, APIC_LVT_LINT1,
+                                       APIC_LVT_ERROR, APIC_LVT_PMC,   APIC_LVT_THERMAL,
+                                       APIC_LVT_CMCI};
+    uint64_t last;
 
     out8(PIC_MASTER_DATA, PIC_MASK_ALL);
     out8(PIC_SLAVE_DATA, PIC_MASK_ALL);
-    for (unsigned i = 0; i < ARRAY_COUNT(sources); i++)
+    if (!(apic_base() & APIC_BASE_ENABLE))
+        return;
+    last = FIELD_GET(APIC_VERSION_MAX_LVT, apic_read(APIC_VERSION));
+    for (unsigned i = 0; i < ARRAY_COUNT(sources) && i <= last; i++)
         apic_write(sources[i], APIC_LVT_MASKED);
+    apic_write(APIC_TPR, APIC_TPR_NOTHING);
+    park_other_cpus();
 }
 
 void host_interrupt_end(void)
 {
-    apic_write(APIC_EOI, 0);
+    if (apic_base() & APIC_BASE_ENABLE)
+        apic_write(APIC_EOI, 0);
 }

@@ -30,7 +30,8 @@ enum hv_resume vp_port_access(struct vp *vp, const struct hv_exit_io *io)
             value = port->in(port->owner, (uint16_t)(io->port - port->first), io->bytes);
         vp->gpr[GPR_RAX] = io->bytes == 4 ? value : (rax & ~mask) | (value & mask);
     } else if (port) {
-        port->out(port->owner, (uint16_t)(io->port - port->first), io->bytes, (uint32_t)(rax & mask));
+        port->out(port->owner, (uint16_t)(io->port - port->first), io->bytes,
+                  (uint32_t)(rax & mask));
     }
     return vp->vm->stop == VM_STOP_NONE ? HV_ADVANCE : HV_STOP;
 }

@@ -4,7 +4,8 @@
 #include "hv/x86/regs.h"
 
 /* The guest's PAT entry: chosen by its leaf; without paging everything is write-back to the PAT's side. */
-static void guest_side(const struct guest_walk *walk, uint64_t pat, struct hv_memtype_report *report)
+static void guest_side(const struct guest_walk *walk, uint64_t pat,
+                       struct hv_memtype_report *report)
 {
     const unsigned pat_bit_4k = 7, pat_bit_large = 12;
 
@@ -32,7 +33,7 @@ hv_status_t hv_effective_memtype(struct vp *vp, gva_t gva, struct hv_memtype_rep
         return HV_OK;
     report->gpa = walk.gpa;
     guest_side(&walk, state.pat, report);
-    if (!pt_lookup(&vp->vm->tables, walk.gpa.v, &leaf))
+    if (!vm_leaf_lookup(vp->vm, walk.gpa, &leaf))
         return HV_OK;
     report->mapped = true;
     report->leaf_type = leaf.attr.memtype;

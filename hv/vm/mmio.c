@@ -33,7 +33,7 @@ static enum hv_resume stop(struct vp *vp, const struct hv_exit *exit, enum vm_st
 
 /*
  * Copy the instruction's bytes through the guest's tables, once: another VP may change them. Fewer than asked
- * when the next page does not translate; none: the guest changed its tables meanwhile, and the CPU will tell it.
+ * when a page does not translate.
  */
 static unsigned fetch(const struct access *a, uint8_t bytes[INSN_MAX_BYTES])
 {
@@ -65,14 +65,13 @@ static uint64_t segment_base(const struct access *a)
 }
 
 /* #PF of the page at `linear`: the CPU reports the page that trapped first and never gets to this one. */
-static void page_fault(const struct access *a, uint64_t linear, enum walk_result result, bool write)
+static void page_fault(const struct access *a, uint64_t linear, enum walk_result result,
+                       uint32_t error)
 {
     struct vp_state state;
-    uint32_t error = 0;
 
     hv_backend->state_get(a->vp, &state);
     error |= result == WALK_OK ? PF_PRESENT : 0;
-    error |= write ? PF_WRITE : 0;
     error |= vp_cpl(&state) == 3 ? PF_USER : 0;
     vp_inject_page_fault(a->vp, GVA(linear), error);
 }
@@ -112,11 +111,11 @@ static bool locate(struct access *a)
         enum walk_result result = guest_walk(a->vp->vm, &a->paging, GVA(linear), &walk);
 
         if (result != WALK_OK || !guest_allows(a, &walk, write)) {
-            page_fault(a, linear, result, write);
+            page_fault(a, linear, result, write ? PF_WRITE : 0);
             return false;
         }
         a->gpa[page] = walk.gpa;
-        a->direct[page] = pt_allows(&a->vp->vm->tables, walk.gpa.v, write ? PT_R | PT_W : PT_R);
+        a->direct[page] = vm_leaf_allows(a->vp->vm, walk.gpa, write ? PT_R | PT_W : PT_R);
     }
     return true;
 }
@@ -125,8 +124,8 @@ static void log_unclaimed(struct vm *vm, gpa_t gpa, unsigned bytes, bool write)
 {
     vm->stats.unclaimed++;
     if (log_limit_pass(&vm->unclaimed_log))
-        log_line("vm", "%s of %u bytes at %#llx: neither RAM nor device", write ? "write" : "read", bytes,
-                 (unsigned long long)gpa.v);
+        log_line("vm", "%s of %u bytes at %#llx: neither RAM nor device", write ? "write" : "read",
+                 bytes, (unsigned long long)gpa.v);
 }
 
 static uint64_t piece_read(struct vp *vp, gpa_t gpa, unsigned bytes, bool direct)
@@ -180,13 +179,15 @@ static uint64_t transfer(const struct access *a, bool write, uint64_t value)
         if (write)
             piece_write(a->vp, gpa, bytes, a->direct[page], (value >> (done * 8)) & ones_of(bytes));
         else
-            result |= (piece_read(a->vp, gpa, bytes, a->direct[page]) & ones_of(bytes)) << (done * 8);
+            result |= (piece_read(a->vp, gpa, bytes, a->direct[page]) & ones_of(bytes))
+                      << (done * 8);
         done += bytes;
     }
     return result;
 }
 
-static enum hv_resume unsupported(struct vp *vp, const struct hv_exit *exit, const uint8_t *bytes, unsigned have)
+static enum hv_resume unsupported(struct vp *vp, const struct hv_exit *exit, const uint8_t *bytes,
+                                  unsigned have)
 {
     char text[INSN_MAX_BYTES * 3 + 1] = "";
 
@@ -212,6 +213,7 @@ static __attribute__((noinline)) enum hv_resume emulate_any(struct vp *vp, struc
 {
     const struct hv_exit_memory *m = &exit->memory;
     struct access a;
+    struct vp_state state;
     uint8_t bytes[INSN_MAX_BYTES];
     enum insn_result result;
     unsigned have;
@@ -219,15 +221,22 @@ static __attribute__((noinline)) enum hv_resume emulate_any(struct vp *vp, struc
 
     a.vp = vp;
     a.exit = exit;
-    a.paging = (struct guest_paging){CR0_PG, m->cr3, m->efer};
-    if (UNLIKELY(!m->code_64))
-        return unsupported(vp, exit, NULL, 0);
+    hv_backend->state_get(vp, &state);
+    a.paging = (struct guest_paging){state.cr0, m->cr3, m->efer};
     have = fetch(&a, bytes);
+    if (UNLIKELY(
+            !m->code_64)) /* without paging the bytes are there, with other paging modes they are not */
+        return unsupported(vp, exit, bytes, have);
     result = insn_decode(bytes, have, &a.insn);
     if (UNLIKELY(result != INSN_OK)) {
-        if (result == INSN_SHORT && have < INSN_MAX_BYTES)
-            return HV_RESUME; /* its tail does not translate any more: let the CPU fetch again */
-        return unsupported(vp, exit, bytes, have);
+        if (result != INSN_SHORT || have == INSN_MAX_BYTES)
+            return unsupported(vp, exit, bytes, have);
+        /*
+         * The guest took the code's translation away and the CPU still has it. Resuming would fault here for
+         * ever; the guest is told now what an INVLPG would have told it.
+         */
+        page_fault(&a, exit->rip + have, WALK_NOT_PRESENT, m->efer & EFER_NXE ? PF_FETCH : 0);
+        return HV_RESUME;
     }
     rsp = uses_rsp(&a.insn);
     if (UNLIKELY(rsp))
@@ -283,9 +292,10 @@ static inline bool emulate_usual(struct vp *vp, struct hv_exit *exit)
 /* What the leaf allows now: another CPU, or this one's own last call, may have mapped the page meanwhile. */
 static bool allowed_now(const struct vm *vm, const struct hv_exit_memory *m)
 {
-    _Static_assert((int)HV_ACCESS_READ == PT_R && (int)HV_ACCESS_WRITE == PT_W && (int)HV_ACCESS_FETCH == PT_X,
+    _Static_assert((int)HV_ACCESS_READ == PT_R && (int)HV_ACCESS_WRITE == PT_W &&
+                       (int)HV_ACCESS_FETCH == PT_X,
                    "an access asks for the right of the same number");
-    return pt_allows(&vm->tables, m->gpa.v, m->access);
+    return vm_leaf_allows(vm, m->gpa, m->access);
 }
 
 /* Why an access that is not plain cannot be emulated. */
@@ -293,7 +303,9 @@ static enum hv_resume not_plain(struct vp *vp, const struct hv_exit *exit)
 {
     if (exit->memory.in_delivery)
         return stop(vp, exit, VM_STOP_EVENT_DELIVERY);
-    return stop(vp, exit, exit->memory.access & HV_ACCESS_FETCH ? VM_STOP_FETCH_VIOLATION : VM_STOP_TABLE_WALK);
+    return stop(vp, exit,
+                exit->memory.access & HV_ACCESS_FETCH ? VM_STOP_FETCH_VIOLATION
+                                                      : VM_STOP_TABLE_WALK);
 }
 
 enum hv_resume vp_memory_fault(struct vp *vp, struct hv_exit *exit)

@@ -2,6 +2,7 @@
  * What RDMSR, WRMSR, MOV CR, CLTS, LMSW and XSETBV do for a guest: validated here as the manuals say, then
  * handed to the backend. (Which MSRs never exit is the backend's business.)
  */
+#include "hv/mmio/insn.h"
 #include "hv/vm/backend.h"
 #include "hv/x86/cpu.h"
 #include "hv/x86/regs.h"
@@ -39,9 +40,9 @@ static const struct msr_constant {
     {IA32_PLATFORM_ID, false, 0},
     {IA32_FEATURE_CONTROL, false, 1}, /* locked, VMX off */
     {IA32_BIOS_SIGN_ID, true, 0},
-    {IA32_MTRRCAP, false, BIT(10)},                             /* no variable, no fixed ranges, WC there */
-    {IA32_MTRR_DEF_TYPE, true, BIT(11) | MEMTYPE_WB},           /* enabled, or guests give up the PAT */
-    {IA32_MISC_ENABLE, true, BIT(0)},                           /* fast strings */
+    {IA32_MTRRCAP, false, BIT(10)},                   /* no variable, no fixed ranges, WC there */
+    {IA32_MTRR_DEF_TYPE, true, BIT(11) | MEMTYPE_WB}, /* enabled, or guests give up the PAT */
+    {IA32_MISC_ENABLE, true, BIT(0)},                 /* fast strings */
 };
 
 static const struct msr_constant *constant_of(uint32_t msr)
@@ -108,18 +109,20 @@ enum hv_resume vp_msr_write(struct vp *vp)
 /* SDM 3A "Control Registers": what MOV to CR0 refuses. */
 static enum hv_resume cr0_write(struct vp *vp, const struct vp_state *state, uint64_t value)
 {
+    const uint32_t code_long = 1u << 13;
     uint64_t efer = state->efer;
 
-    if ((value >> 32) || ((value & CR0_PG) && !(value & CR0_PE)) || ((value & CR0_NW) && !(value & CR0_CD)))
+    if ((value >> 32) || ((value & CR0_PG) && !(value & CR0_PE)) ||
+        ((value & CR0_NW) && !(value & CR0_CD)))
         return refuse(vp);
     value = (value & CR0_DEFINED) | CR0_ET;
     if ((value & CR0_PG) && !(state->cr0 & CR0_PG) && (efer & EFER_LME)) {
-        const uint32_t code_long = 1u << 13;
-
-        if (!(state->cr4 & CR4_PAE) || (state->seg[1].attributes & code_long))
+        if (!(state->cr4 & CR4_PAE) || (state->seg[INSN_CS].attributes & code_long))
             return refuse(vp);
         hv_backend->set_efer(vp, efer | EFER_LMA);
     } else if (!(value & CR0_PG) && (state->cr0 & CR0_PG) && (efer & EFER_LMA)) {
+        if (state->seg[INSN_CS].attributes & code_long)
+            return refuse(vp);
         hv_backend->set_efer(vp, efer & ~EFER_LMA);
     }
     hv_backend->set_cr0(vp, value);

@@ -2,20 +2,20 @@
 
 #include "hv/base/string.h"
 
-#define UART_PORTS 8u
-#define UART_IIR   2u
-#define UART_LCR   3u
-#define UART_LSR   5u
-#define UART_MSR   6u
-#define UART_SCR   7u
+#define UART_PORTS     8u
+#define UART_IIR       2u
+#define UART_LCR       3u
+#define UART_LSR       5u
+#define UART_MSR       6u
+#define UART_SCR       7u
 
 #define LCR_DLAB       0x80u
 #define IIR_NO_PENDING 0xc1u /* FIFOs enabled, nothing pending */
 #define LSR_IDLE       0x60u /* transmitter empty and holding register empty */
 #define MSR_CONNECTED  0xb0u /* CTS, DSR, DCD */
 
-#define PREFIX       "guest| "
-#define PREFIX_BYTES (sizeof(PREFIX) - 1)
+#define PREFIX         "guest| "
+#define PREFIX_BYTES   (sizeof(PREFIX) - 1)
 
 /* The guest's UART: registers that read back, and the line so far. Owner: its VM. */
 struct guest_uart {

@@ -10,8 +10,9 @@
 
 #include "hv/vm/vm.h"
 
-#define PLATFORM_UART_PORT       0x3f8u
-#define PLATFORM_DEBUG_EXIT_PORT 0x501u /* a write ends the VM with that code, as QEMU's isa-debug-exit does */
+#define PLATFORM_UART_PORT 0x3f8u
+#define PLATFORM_DEBUG_EXIT_PORT \
+    0x501u /* a write ends the VM with that code, as QEMU's isa-debug-exit does */
 
 hv_status_t platform_create(struct vm *vm) MUST_CHECK;
 void platform_flush(struct vm *vm);

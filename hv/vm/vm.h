@@ -17,7 +17,18 @@
 #define VM_MAX_PORTS 16u
 
 /* General registers in encoding order. */
-enum gpr { GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RSP, GPR_RBP, GPR_RSI, GPR_RDI, GPR_R8, GPR_COUNT = 16 };
+enum gpr {
+    GPR_RAX,
+    GPR_RCX,
+    GPR_RDX,
+    GPR_RBX,
+    GPR_RSP,
+    GPR_RBP,
+    GPR_RSI,
+    GPR_RDI,
+    GPR_R8,
+    GPR_COUNT = 16
+};
 
 /* One run of guest RAM: contiguous in guest and host. */
 struct vm_ram {
@@ -36,15 +47,15 @@ struct vm_port {
 };
 
 /* X(name, text): why a VM ended. */
-#define VM_STOP_LIST(X)                                                                            \
-    X(VM_STOP_NONE, "running")                                                                     \
-    X(VM_STOP_GUEST_EXIT, "the guest ended it through the debug-exit port")                        \
-    X(VM_STOP_HLT, "the guest halted and no interrupt source exists")                              \
-    X(VM_STOP_TRIPLE_FAULT, "triple fault")                                                        \
-    X(VM_STOP_FETCH_VIOLATION, "instruction fetch from a page that is not executable memory")      \
-    X(VM_STOP_TABLE_WALK, "a guest page table lies in memory that cannot hold one")                \
-    X(VM_STOP_EVENT_DELIVERY, "event delivery touched memory that cannot take it")                 \
-    X(VM_STOP_ENTRY_FAILURE, "the CPU refused to enter the guest")                                 \
+#define VM_STOP_LIST(X)                                                                       \
+    X(VM_STOP_NONE, "running")                                                                \
+    X(VM_STOP_GUEST_EXIT, "the guest ended it through the debug-exit port")                   \
+    X(VM_STOP_HLT, "the guest halted and no interrupt source exists")                         \
+    X(VM_STOP_TRIPLE_FAULT, "triple fault")                                                   \
+    X(VM_STOP_FETCH_VIOLATION, "instruction fetch from a page that is not executable memory") \
+    X(VM_STOP_TABLE_WALK, "a guest page table lies in memory that cannot hold one")           \
+    X(VM_STOP_EVENT_DELIVERY, "event delivery touched memory that cannot take it")            \
+    X(VM_STOP_ENTRY_FAILURE, "the CPU refused to enter the guest")                            \
     X(VM_STOP_UNEXPECTED, "an exit that nothing asked for")
 
 #define VM_STOP_ENUM(name, text) name,
@@ -69,7 +80,8 @@ struct vm {
     struct lock tables_lock; /* guards tables, pool, regions, generation changes */
     struct pt_pool pool;
     struct pt_root tables;
-    uint64_t generation; /* of the translations; a CPU that entered with an older one flushes first */
+    uint64_t
+        generation; /* of the translations; a CPU that entered with an older one flushes first */
     unsigned ram_count;
     struct vm_ram ram[VM_MAX_RAM];
     struct mmio_map regions;
@@ -96,6 +108,20 @@ static inline void *vm_ram_pointer(const struct vm *vm, gpa_t gpa, uint64_t byte
     return NULL;
 }
 
+/*
+ * Second-level look-ups for guest-physical addresses. A guest whose CPU has more physical bits than the tables have
+ * input bits can name addresses beyond them: nothing is mapped there.
+ */
+static inline bool vm_leaf_allows(const struct vm *vm, gpa_t gpa, uint8_t rights)
+{
+    return gpa.v >> PT_INPUT_BITS == 0 && pt_allows(&vm->tables, gpa.v, rights);
+}
+
+static inline bool vm_leaf_lookup(const struct vm *vm, gpa_t gpa, struct pt_leaf *leaf)
+{
+    return gpa.v >> PT_INPUT_BITS == 0 && pt_lookup(&vm->tables, gpa.v, leaf);
+}
+
 /* True when [gpa, gpa+bytes) touches RAM. */
 bool vm_ram_overlaps(const struct vm *vm, gpa_t gpa, uint64_t bytes);
 
@@ -114,27 +140,28 @@ const char *vm_stop_text(enum vm_stop_cause cause);
 
 /* How the type of an access comes about: everything that took part, and the result. */
 struct hv_memtype_report {
-    bool mapped;        /* guest tables and second level both translate gva */
+    bool mapped; /* guest tables and second level both translate gva */
     gpa_t gpa;
-    uint8_t leaf_type;  /* enum memtype of the second-level leaf */
+    uint8_t leaf_type; /* enum memtype of the second-level leaf */
     bool ignore_pat;
-    uint8_t leaf_level; /* 1..3 */
-    uint8_t pat_index;  /* chosen by the guest's leaf entry */
-    uint8_t pat_type;   /* that entry of the guest's IA32_PAT */
+    uint8_t leaf_level;  /* 1..3 */
+    uint8_t pat_index;   /* chosen by the guest's leaf entry */
+    uint8_t pat_type;    /* that entry of the guest's IA32_PAT */
     bool cache_disabled; /* CR0.CD as the CPU really has it in the guest */
-    uint8_t effective;  /* enum memtype */
+    uint8_t effective;   /* enum memtype */
 };
 
 /* gva in the VP's current paging mode. HV_OK with mapped = false when it does not translate. */
-hv_status_t hv_effective_memtype(struct vp *vp, gva_t gva, struct hv_memtype_report *report) MUST_CHECK;
+hv_status_t hv_effective_memtype(struct vp *vp, gva_t gva,
+                                 struct hv_memtype_report *report) MUST_CHECK;
 
 /* What the second-level translation of this machine can do (filled by the backend). */
 struct hv_caps {
-    const char *backend;     /* "vmx-ept", later "svm-npt" */
+    const char *backend; /* "vmx-ept", later "svm-npt" */
     const char *table_format;
-    bool ignore_pat;         /* IGNORE_GUEST_PAT can be honoured */
+    bool ignore_pat; /* IGNORE_GUEST_PAT can be honoured */
     bool large_2m, large_1g;
-    bool large_executable;   /* no iTLB-multihit erratum: executable leaves may be large */
+    bool large_executable; /* no iTLB-multihit erratum: executable leaves may be large */
     bool execute_only;
     bool accessed_dirty;
     uint8_t physical_bits;

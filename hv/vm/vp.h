@@ -7,6 +7,7 @@
 #ifndef HV_VM_VP_H
 #define HV_VM_VP_H
 
+#include "hv/mmio/insn.h"
 #include "hv/vm/vm.h"
 
 /* What the next entry delivers to the guest. */
@@ -25,7 +26,8 @@ struct vp_event {
 struct vp_segment {
     uint16_t selector;
     uint32_t limit;
-    uint32_t attributes; /* as in a VMX access-rights field: descriptor bits 8..23, bit 16 unusable */
+    uint32_t
+        attributes; /* as in a VMX access-rights field: descriptor bits 8..23, bit 16 unusable */
     uint64_t base;
 };
 
@@ -46,15 +48,16 @@ struct cpuid_answer {
 };
 
 struct vp {
-    uint64_t gpr[GPR_COUNT]; /* first: the exit stub pushes them here. [GPR_RSP] is stale: see load_rsp */
-    uint64_t host_rsp;       /* where the run loop's stack continues */
+    uint64_t gpr
+        [GPR_COUNT];   /* first: the exit stub pushes them here. [GPR_RSP] is stale: see load_rsp */
+    uint64_t host_rsp; /* where the run loop's stack continues */
     struct vm *vm;
     void *backend; /* the backend's own part */
     struct vp_event event;
     uint64_t flushed_generation; /* vm->generation that this VP's CPU last flushed for */
     unsigned last_region;
     uint64_t cr8;
-    uint64_t xcr0_mask; /* what XSETBV may set */
+    uint64_t xcr0_mask;      /* what XSETBV may set */
     uint64_t cr4_guest_bits; /* what the guest may set */
     struct cpuid_answer basic[CPUID_BASIC_LEAVES];
     struct cpuid_answer extended[CPUID_EXTENDED_LEAVES];
@@ -85,9 +88,7 @@ void vp_inject_page_fault(struct vp *vp, gva_t address, uint32_t error);
 /* The current privilege level: the DPL of SS, whatever the mode. */
 static inline unsigned vp_cpl(const struct vp_state *state)
 {
-    const unsigned ss = 2;
-
-    return (state->seg[ss].attributes >> 5) & 3;
+    return (state->seg[INSN_SS].attributes >> 5) & 3;
 }
 
 #endif

@@ -9,7 +9,7 @@
 /* The leaf behind a page of a BAR, when it allows what is wanted. Guest RAM never comes here. */
 static bool direct_page(const struct vm *vm, gpa_t gpa, uint8_t rights, struct pt_leaf *leaf)
 {
-    return pt_lookup(&vm->tables, gpa.v, leaf) && (leaf->attr.rights & rights) == rights;
+    return vm_leaf_lookup(vm, gpa, leaf) && (leaf->attr.rights & rights) == rights;
 }
 
 static hpa_t leaf_address(const struct pt_leaf *leaf, gpa_t gpa)
@@ -85,7 +85,8 @@ static inline bool load_entry(struct vm *vm, uint64_t at, uint64_t *entry)
 
     if (UNLIKELY(offset >= vm->ram[0].bytes))
         return guest_physical_read(vm, GPA(at), entry, sizeof(*entry));
-    *entry = __atomic_load_n((const uint64_t *)(const void *)(vm->ram[0].host + offset), __ATOMIC_RELAXED);
+    *entry = __atomic_load_n((const uint64_t *)(const void *)(vm->ram[0].host + offset),
+                             __ATOMIC_RELAXED);
     return true;
 }
 

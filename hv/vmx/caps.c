@@ -6,24 +6,24 @@
 #include "hv/x86/cpu.h"
 #include "hv/x86/regs.h"
 
-#define IA32_VMX_BASIC             0x480u
-#define IA32_VMX_PIN_CONTROLS      0x481u
-#define IA32_VMX_PRIMARY_CONTROLS  0x482u
-#define IA32_VMX_EXIT_CONTROLS     0x483u
-#define IA32_VMX_ENTRY_CONTROLS    0x484u
-#define IA32_VMX_CR0_FIXED0        0x486u
-#define IA32_VMX_CR0_FIXED1        0x487u
-#define IA32_VMX_CR4_FIXED0        0x488u
-#define IA32_VMX_CR4_FIXED1        0x489u
-#define IA32_VMX_SECONDARY         0x48bu
-#define IA32_VMX_EPT_VPID_CAP      0x48cu
-#define IA32_VMX_TRUE_PIN_CONTROLS 0x48du
+#define IA32_VMX_BASIC                  0x480u
+#define IA32_VMX_PIN_CONTROLS           0x481u
+#define IA32_VMX_PRIMARY_CONTROLS       0x482u
+#define IA32_VMX_EXIT_CONTROLS          0x483u
+#define IA32_VMX_ENTRY_CONTROLS         0x484u
+#define IA32_VMX_CR0_FIXED0             0x486u
+#define IA32_VMX_CR0_FIXED1             0x487u
+#define IA32_VMX_CR4_FIXED0             0x488u
+#define IA32_VMX_CR4_FIXED1             0x489u
+#define IA32_VMX_SECONDARY              0x48bu
+#define IA32_VMX_EPT_VPID_CAP           0x48cu
+#define IA32_VMX_TRUE_PIN_CONTROLS      0x48du
 
-#define BASIC_REVISION      BITS(30, 0)
-#define BASIC_REGION_BYTES  BITS(44, 32)
-#define BASIC_TRUE_CONTROLS BIT(55)
+#define BASIC_REVISION                  BITS(30, 0)
+#define BASIC_REGION_BYTES              BITS(44, 32)
+#define BASIC_TRUE_CONTROLS             BIT(55)
 
-#define FEATURE_CONTROL_LOCK           BIT(0)
+#define FEATURE_CONTROL_LOCK            BIT(0)
 #define FEATURE_CONTROL_VMX_OUTSIDE_SMX BIT(2)
 
 struct vmx_caps vmx_caps;
@@ -34,29 +34,35 @@ static const struct need {
     uint64_t bit;
     const char *missing;
 } control_needs[] = {
-    {VMX_PRIMARY, PRIMARY_SECONDARY, "vmx: this CPU has no secondary controls, so no EPT: use a newer Intel CPU"},
-    {VMX_SECONDARY, SECONDARY_EPT, "vmx: this CPU has no EPT: use one of the Nehalem generation or later"},
+    {VMX_PRIMARY, PRIMARY_SECONDARY,
+     "this CPU has no secondary controls, so no EPT: use a newer Intel CPU"},
+    {VMX_SECONDARY, SECONDARY_EPT,
+     "this CPU has no EPT: use one of the Nehalem generation or later"},
     {VMX_SECONDARY, SECONDARY_UNRESTRICTED,
-     "vmx: this CPU has no unrestricted guest: use one of the Westmere generation or later"},
-    {VMX_PIN, PIN_VIRTUAL_NMI, "vmx: this CPU has no virtual NMIs: use one that has them"},
+     "this CPU has no unrestricted guest: use one of the Westmere generation or later"},
+    {VMX_PIN, PIN_VIRTUAL_NMI, "this CPU has no virtual NMIs: use one that has them"},
     {VMX_PIN, PIN_NMI | PIN_EXTERNAL_INTERRUPT,
-     "vmx: this CPU cannot exit on interrupts and NMIs: use one that can"},
-    {VMX_PRIMARY, PRIMARY_HLT | PRIMARY_IO_BITMAPS | PRIMARY_MSR_BITMAP | PRIMARY_CR8_LOAD | PRIMARY_CR8_STORE,
-     "vmx: this CPU lacks HLT, CR8, I/O-bitmap or MSR-bitmap exits: use one that has them"},
+     "this CPU cannot exit on interrupts and NMIs: use one that can"},
+    {VMX_PRIMARY,
+     PRIMARY_HLT | PRIMARY_IO_BITMAPS | PRIMARY_MSR_BITMAP | PRIMARY_CR8_LOAD | PRIMARY_CR8_STORE |
+         PRIMARY_MWAIT | PRIMARY_MONITOR | PRIMARY_RDPMC,
+     "this CPU lacks HLT, CR8, MWAIT, RDPMC, I/O-bitmap or MSR-bitmap exits: use one that has "
+     "them"},
     {VMX_EXIT, EXIT_HOST_64 | EXIT_SAVE_EFER | EXIT_LOAD_EFER | EXIT_SAVE_PAT | EXIT_LOAD_PAT,
-     "vmx: this CPU cannot switch EFER and PAT at exits: use one that can"},
+     "this CPU cannot switch EFER and PAT at exits: use one that can"},
     {VMX_ENTRY, ENTRY_LOAD_EFER | ENTRY_LOAD_PAT,
-     "vmx: this CPU cannot load EFER and PAT at entries: use one that can"},
+     "this CPU cannot load EFER and PAT at entries: use one that can"},
 };
 
 static const struct {
     uint64_t bit;
     const char *missing;
 } ept_needs[] = {
-    {EPT_CAP_4_LEVEL, "vmx: EPT of this CPU has no 4-level walk: use one that has it"},
-    {EPT_CAP_UC | EPT_CAP_WB, "vmx: EPT of this CPU lacks the UC or WB memory type for its tables: use one that has both"},
+    {EPT_CAP_4_LEVEL, "EPT of this CPU has no 4-level walk: use one that has it"},
+    {EPT_CAP_UC | EPT_CAP_WB,
+     "EPT of this CPU lacks the UC or WB memory type for its tables: use one that has both"},
     {EPT_CAP_INVEPT | EPT_CAP_INVEPT_SINGLE | EPT_CAP_INVEPT_ALL,
-     "vmx: this CPU lacks INVEPT: use one that has it"},
+     "this CPU lacks INVEPT: use one that has it"},
 };
 
 static void read_controls(enum vmx_controls word, uint32_t msr)
@@ -89,17 +95,19 @@ static const char *unlock(void)
     uint64_t control = rdmsr(IA32_FEATURE_CONTROL);
 
     if (!(control & FEATURE_CONTROL_LOCK)) {
-        wrmsr(IA32_FEATURE_CONTROL, control | FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX_OUTSIDE_SMX);
+        wrmsr(IA32_FEATURE_CONTROL,
+              control | FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX_OUTSIDE_SMX);
         control = rdmsr(IA32_FEATURE_CONTROL);
     }
     if (!(control & FEATURE_CONTROL_VMX_OUTSIDE_SMX))
-        return "vmx: VMX is locked off in IA32_FEATURE_CONTROL: enable VT-x in the firmware's setup";
+        return "VMX is locked off in IA32_FEATURE_CONTROL: enable VT-x in the firmware's "
+               "setup";
     return NULL;
 }
 
 /*
  * The iTLB multihit erratum needs care unless the CPU says otherwise; where the MSR is absent the erratum
- * depends on the model, and we take the safe answer (HARDWARE rule: absence means "check the model").
+ * depends on the model, and we take the safe answer.
  */
 static bool executable_leaves_may_be_large(void)
 {
@@ -147,6 +155,8 @@ const char *vmx_probe(void)
         if ((vmx_caps.may_be_1[need->word] & need->bit) != need->bit)
             return need->missing;
     }
+    if (vmx_caps.must_be_1[VMX_PRIMARY] & (PRIMARY_CR3_LOAD | PRIMARY_CR3_STORE))
+        return "this CPU insists on exits for CR3: use one of the Nehalem generation or later";
     vmx_caps.ept_vpid = rdmsr(IA32_VMX_EPT_VPID_CAP);
     for (unsigned i = 0; i < ARRAY_COUNT(ept_needs); i++)
         if ((vmx_caps.ept_vpid & ept_needs[i].bit) != ept_needs[i].bit)
@@ -171,9 +181,11 @@ void vmx_print_caps(void)
 {
     uint64_t ept = vmx_caps.ept_vpid;
 
-    log_line("vmx", "revision %#x, VMCS %u bytes, unrestricted guest yes, virtual NMIs yes, VPID %s",
+    log_line("vmx",
+             "revision %#x, VMCS %u bytes, unrestricted guest yes, virtual NMIs yes, VPID %s",
              vmx_caps.revision, vmx_caps.region_bytes, yes_no(vmx_caps.vpid));
-    log_line("vmx", "EPT: 4-level walk, leaves 4K%s%s, execute-only %s, A/D %s, INVEPT single and all",
+    log_line("vmx",
+             "EPT: 4-level walk, leaves 4K%s%s, execute-only %s, A/D %s, INVEPT single and all",
              hv_caps.large_2m ? " 2M" : "", hv_caps.large_1g ? " 1G" : "",
              yes_no(ept & EPT_CAP_EXECUTE_ONLY), yes_no(ept & EPT_CAP_AD));
     log_line("vmx", "memory types UC WC WT WP WB, ignore-PAT yes, large executable leaves %s",

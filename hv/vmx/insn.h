@@ -11,16 +11,22 @@
 #include "hv/base/types.h"
 #include "hv/vmx/fields.h"
 
-/* Panics with the instruction, its operand and the VM-instruction error by number. */
+/* Panics with the instruction, its operand and the VM-instruction error (0 when there is no current VMCS). */
 NORETURN void vmx_insn_failed(const char *insn, uint64_t operand);
+
+static inline bool vmcs_try_get(uint64_t field, uint64_t *value)
+{
+    bool failed;
+
+    __asm__ volatile("vmread %[f], %[v]" : [v] "=r"(*value), "=@ccbe"(failed) : [f] "r"(field));
+    return !failed;
+}
 
 static inline uint64_t vmcs_get(uint64_t field)
 {
     uint64_t value;
-    bool failed;
 
-    __asm__ volatile("vmread %[f], %[v]" : [v] "=r"(value), "=@ccbe"(failed) : [f] "r"(field));
-    if (UNLIKELY(failed))
+    if (UNLIKELY(!vmcs_try_get(field, &value)))
         vmx_insn_failed("vmread", field);
     return value;
 }
@@ -29,52 +35,55 @@ static inline void vmcs_set(uint64_t field, uint64_t value)
 {
     bool failed;
 
-    __asm__ volatile("vmwrite %[v], %[f]" : "=@ccbe"(failed) : [f] "r"(field), [v] "r"(value) : "memory");
+    __asm__ volatile("vmwrite %[v], %[f]"
+                     : "=@ccbe"(failed)
+                     : [f] "r"(field), [v] "r"(value)
+                     : "memory");
     if (UNLIKELY(failed))
         vmx_insn_failed("vmwrite", field);
 }
 
 #define VMCS_WIDTH_IS(field, w) _Static_assert((((field) >> 13) & 3) == (w), "width of " #field)
 
-#define vmread16(f)                                                                                \
-    __extension__({                                                                                \
-        VMCS_WIDTH_IS(f, VMCS_WIDTH_16);                                                           \
-        (uint16_t)vmcs_get(f);                                                                     \
+#define vmread16(f)                      \
+    __extension__({                      \
+        VMCS_WIDTH_IS(f, VMCS_WIDTH_16); \
+        (uint16_t) vmcs_get(f);          \
     })
-#define vmread32(f)                                                                                \
-    __extension__({                                                                                \
-        VMCS_WIDTH_IS(f, VMCS_WIDTH_32);                                                           \
-        (uint32_t)vmcs_get(f);                                                                     \
+#define vmread32(f)                      \
+    __extension__({                      \
+        VMCS_WIDTH_IS(f, VMCS_WIDTH_32); \
+        (uint32_t) vmcs_get(f);          \
     })
-#define vmread64(f)                                                                                \
-    __extension__({                                                                                \
-        VMCS_WIDTH_IS(f, VMCS_WIDTH_64);                                                           \
-        vmcs_get(f);                                                                               \
+#define vmread64(f)                      \
+    __extension__({                      \
+        VMCS_WIDTH_IS(f, VMCS_WIDTH_64); \
+        vmcs_get(f);                     \
     })
-#define vmread_natural(f)                                                                          \
-    __extension__({                                                                                \
-        VMCS_WIDTH_IS(f, VMCS_WIDTH_N);                                                            \
-        vmcs_get(f);                                                                               \
+#define vmread_natural(f)               \
+    __extension__({                     \
+        VMCS_WIDTH_IS(f, VMCS_WIDTH_N); \
+        vmcs_get(f);                    \
     })
-#define vmwrite16(f, v)                                                                            \
-    __extension__({                                                                                \
-        VMCS_WIDTH_IS(f, VMCS_WIDTH_16);                                                           \
-        vmcs_set(f, (uint16_t){v});                                                                \
+#define vmwrite16(f, v)                  \
+    __extension__({                      \
+        VMCS_WIDTH_IS(f, VMCS_WIDTH_16); \
+        vmcs_set(f, (uint16_t){v});      \
     })
-#define vmwrite32(f, v)                                                                            \
-    __extension__({                                                                                \
-        VMCS_WIDTH_IS(f, VMCS_WIDTH_32);                                                           \
-        vmcs_set(f, (uint32_t){v});                                                                \
+#define vmwrite32(f, v)                  \
+    __extension__({                      \
+        VMCS_WIDTH_IS(f, VMCS_WIDTH_32); \
+        vmcs_set(f, (uint32_t){v});      \
     })
-#define vmwrite64(f, v)                                                                            \
-    __extension__({                                                                                \
-        VMCS_WIDTH_IS(f, VMCS_WIDTH_64);                                                           \
-        vmcs_set(f, (v));                                                                          \
+#define vmwrite64(f, v)                  \
+    __extension__({                      \
+        VMCS_WIDTH_IS(f, VMCS_WIDTH_64); \
+        vmcs_set(f, (v));                \
     })
-#define vmwrite_natural(f, v)                                                                      \
-    __extension__({                                                                                \
-        VMCS_WIDTH_IS(f, VMCS_WIDTH_N);                                                            \
-        vmcs_set(f, (v));                                                                          \
+#define vmwrite_natural(f, v)           \
+    __extension__({                     \
+        VMCS_WIDTH_IS(f, VMCS_WIDTH_N); \
+        vmcs_set(f, (v));               \
     })
 
 /* The physical-address forms: false when the CPU answered either kind of failure. */

@@ -12,7 +12,7 @@
 /* What the exit stub does next. ENTER_KEPT: the core changed none of RBP and R12 to R15, which C preserves. */
 enum next { ENTER_ALL, ENTER_KEPT, LEAVE };
 
-uint32_t vmx_enter(struct vp *vp); /* entry.asm */
+uint32_t vmx_enter(struct vp *vp);        /* entry.asm */
 enum next vmx_handle_exit(struct vp *vp); /* called by entry.asm */
 
 /* Basic exit reasons, SDM 3D Appendix C. */
@@ -56,17 +56,18 @@ enum raw_exit {
 #define EPT_NMI_UNBLOCK BIT(12)
 
 /* Interruption information, SDM 3C "Information for VM Exits Due to Vectored Events". */
-#define INFO_VECTOR      BITS(7, 0)
-#define INFO_TYPE        BITS(10, 8)
-#define INFO_HAS_ERROR   BIT(11)
-#define INFO_NMI_UNBLOCK BIT(12)
-#define INFO_VALID       BIT(31)
-#define INFO_TYPE_NMI    2u
-#define INFO_TYPE_HARDWARE_EXCEPTION 3u
-#define INFO_TYPE_SOFTWARE_FIRST     4u /* 4, 5, 6 need the instruction length */
+#define INFO_VECTOR                   BITS(7, 0)
+#define INFO_TYPE                     BITS(10, 8)
+#define INFO_HAS_ERROR                BIT(11)
+#define INFO_NMI_UNBLOCK              BIT(12)
+#define INFO_VALID                    BIT(31)
+#define INFO_TYPE_NMI                 2u
+#define INFO_TYPE_HARDWARE_EXCEPTION  3u
+#define INFO_TYPE_SOFTWARE_FIRST      4u /* 4, 5, 6 need the instruction length */
+#define INFO_TYPE_PRIVILEGED_SOFTWARE 5u
 
-#define BLOCKED_BY_STI_OR_SS 3u
-#define BLOCKED_BY_NMI       BIT(3)
+#define BLOCKED_BY_STI_OR_SS          3u
+#define BLOCKED_BY_NMI                BIT(3)
 
 /* I/O qualification */
 #define IO_BYTES  BITS(2, 0) /* minus one */
@@ -75,10 +76,10 @@ enum raw_exit {
 #define IO_PORT   BITS(31, 16)
 
 /* Control-register qualification */
-#define CR_NUMBER BITS(3, 0)
-#define CR_KIND   BITS(5, 4) /* 0 to CR, 1 from CR, 2 CLTS, 3 LMSW */
-#define CR_GPR    BITS(11, 8)
-#define CR_LMSW   BITS(31, 16)
+#define CR_NUMBER   BITS(3, 0)
+#define CR_KIND     BITS(5, 4) /* 0 to CR, 1 from CR, 2 CLTS, 3 LMSW */
+#define CR_GPR      BITS(11, 8)
+#define CR_LMSW     BITS(31, 16)
 
 #define RIGHTS_LONG BIT(13)
 #define RIGHTS_BIG  BIT(14)
@@ -131,6 +132,8 @@ static void fill_cr(struct vp *vp, struct hv_exit *exit)
     if (cr->gpr == GPR_RSP)
         vmx_load_rsp(vp);
     cr->value = cr->lmsw ? FIELD_GET(CR_LMSW, info) : vp->gpr[cr->gpr];
+    if (!(vmread64(VMCS_GUEST_EFER) & EFER_LMA)) /* MOV CR takes 32 bits outside 64-bit mode */
+        cr->value = (uint32_t)cr->value;
 }
 
 /*
@@ -145,10 +148,18 @@ static void fill_exception(struct vp *vp, struct hv_exit *exit)
     exit->exception.vector = (uint8_t)FIELD_GET(INFO_VECTOR, info);
     exit->exception.has_error = (info & INFO_HAS_ERROR) != 0;
     exit->exception.error = exit->exception.has_error ? vmread32(VMCS_EXIT_INTERRUPTION_ERROR) : 0;
+    exit->exception.replaces_event = delivering;
     if (FIELD_GET(INFO_TYPE, info) == INFO_TYPE_NMI) {
         exit->reason = HV_EXIT_NMI;
         __asm__ volatile("int $2" ::: "memory");
-    } else if (UNLIKELY((info & INFO_NMI_UNBLOCK) && !delivering && exit->exception.vector != VECTOR_DF)) {
+    } else if (FIELD_GET(INFO_TYPE, info) == INFO_TYPE_PRIVILEGED_SOFTWARE) {
+        exit->reason =
+            HV_EXIT_TRAP; /* INT1 is a trap behind its instruction: delivered as what it is */
+        vp->event.kind = VP_EVENT_REINJECT;
+        vp->event.raw = info & ~(uint32_t)INFO_NMI_UNBLOCK;
+        vp->event.raw_length = exit->length;
+    } else if (UNLIKELY((info & INFO_NMI_UNBLOCK) && !delivering &&
+                        exit->exception.vector != VECTOR_DF)) {
         reblock_nmi();
     }
 }
@@ -161,8 +172,8 @@ static const uint8_t neutral[RAW_COUNT] = {
     [RAW_GETSEC] = HV_EXIT_UNDEFINED,
     [RAW_HLT] = HV_EXIT_HLT,
     [RAW_INVD] = HV_EXIT_CACHE,
-    [RAW_RDPMC] = HV_EXIT_UNDEFINED,
-    [RAW_VMCALL ... RAW_VMXON] = HV_EXIT_UNDEFINED,
+    [RAW_RDPMC] = HV_EXIT_REFUSED,
+    [RAW_VMCALL... RAW_VMXON] = HV_EXIT_UNDEFINED,
     [RAW_CR] = HV_EXIT_CR,
     [RAW_IO] = HV_EXIT_IO,
     [RAW_RDMSR] = HV_EXIT_MSR_READ,
@@ -203,7 +214,8 @@ static void fill_rare(struct vp *vp, struct hv_exit *exit)
         fill_exception(vp, exit);
         break;
     case RAW_EXTERNAL_INTERRUPT:
-        exit->exception.vector = (uint8_t)FIELD_GET(INFO_VECTOR, vmread32(VMCS_EXIT_INTERRUPTION_INFO));
+        exit->exception.vector =
+            (uint8_t)FIELD_GET(INFO_VECTOR, vmread32(VMCS_EXIT_INTERRUPTION_INFO));
         break;
     default:
         break;
@@ -216,12 +228,15 @@ static void deliver_event(struct vp *vp)
     uint32_t info = event->raw;
 
     if (event->kind == VP_EVENT_EXCEPTION)
-        info = (uint32_t)(INFO_VALID | FIELD_PREP(INFO_TYPE, INFO_TYPE_HARDWARE_EXCEPTION) | event->vector |
-                          (event->has_error ? INFO_HAS_ERROR : 0));
+        info = (uint32_t)(INFO_VALID | FIELD_PREP(INFO_TYPE, INFO_TYPE_HARDWARE_EXCEPTION) |
+                          event->vector | (event->has_error ? INFO_HAS_ERROR : 0));
     else if (event->kind == VP_EVENT_NMI)
         info = (uint32_t)(INFO_VALID | FIELD_PREP(INFO_TYPE, INFO_TYPE_NMI) | VECTOR_NMI);
+    if (event->kind == VP_EVENT_EXCEPTION && !(vmread_natural(VMCS_GUEST_CR0) & CR0_PE))
+        info &= ~(uint32_t)INFO_HAS_ERROR; /* real mode knows none, and the entry would fail */
     if (event->kind == VP_EVENT_EXCEPTION && event->vector == VECTOR_PF)
-        write_cr2(event->address); /* the guest's CR2 stays in the CPU: we cause no #PF of our own */
+        write_cr2(
+            event->address); /* the guest's CR2 stays in the CPU: we cause no #PF of our own */
     if (info & INFO_HAS_ERROR)
         vmwrite32(VMCS_ENTRY_EXCEPTION_ERROR, event->error);
     if (event->kind == VP_EVENT_REINJECT && FIELD_GET(INFO_TYPE, info) >= INFO_TYPE_SOFTWARE_FIRST)
@@ -374,6 +389,10 @@ void vmx_vp_run(struct vp *vp)
 
 void vmx_insn_failed(const char *insn, uint64_t operand)
 {
-    log_line("vmx", "%s of %#llx failed", insn, (unsigned long long)operand);
+    uint64_t error = 0;
+
+    (void)vmcs_try_get(VMCS_INSTRUCTION_ERROR, &error);
+    log_line("vmx", "%s of %#llx failed, VM-instruction error %llu", insn,
+             (unsigned long long)operand, (unsigned long long)error);
     assert_fail("a VMX instruction failed", insn, 0);
 }

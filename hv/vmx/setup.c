@@ -1,5 +1,6 @@
 #include "hv/vmx/vmx.h"
 
+#include "hv/base/assert.h"
 #include "hv/base/direct.h"
 #include "hv/base/string.h"
 #include "hv/mem/frames.h"
@@ -52,6 +53,8 @@ hv_status_t vmx_cpu_enable(void)
         return status;
     write_cr0((read_cr0() | vmx_caps.cr0_fixed0) & vmx_caps.cr0_fixed1);
     write_cr4((read_cr4() | CR4_VMXE | xsave | vmx_caps.cr4_fixed0) & vmx_caps.cr4_fixed1);
+    if (xsave)
+        xsetbv(0, XCR0_X87); /* what a guest finds after reset */
     if (!vmxon(region))
         vmx_insn_failed("vmxon", region.v);
     invept(INVEPT_ALL_CONTEXTS, (eptp_t){0});
@@ -61,25 +64,28 @@ hv_status_t vmx_cpu_enable(void)
 /* The wanted bits, forced to what the CPU allows; probe() has seen that all needed ones are allowed. */
 static uint32_t controls(enum vmx_controls word, uint64_t wanted)
 {
-    return ((uint32_t)wanted | vmx_caps.must_be_1[word]) & vmx_caps.may_be_1[word];
+    ASSERT((wanted & ~(uint64_t)vmx_caps.may_be_1[word]) == 0);
+    return (uint32_t)wanted | vmx_caps.must_be_1[word];
 }
 
 static void write_controls(const struct vmx_vp *vmx)
 {
-    uint64_t secondary = SECONDARY_EPT | SECONDARY_UNRESTRICTED | SECONDARY_RDTSCP;
+    uint64_t secondary = SECONDARY_EPT | SECONDARY_UNRESTRICTED;
 
+    secondary |= vmx_caps.may_be_1[VMX_SECONDARY] & SECONDARY_RDTSCP;
     if (vmx_caps.vpid)
         secondary |= SECONDARY_VPID;
-    vmwrite32(VMCS_PIN_CONTROLS, controls(VMX_PIN, PIN_EXTERNAL_INTERRUPT | PIN_NMI | PIN_VIRTUAL_NMI));
+    vmwrite32(VMCS_PIN_CONTROLS,
+              controls(VMX_PIN, PIN_EXTERNAL_INTERRUPT | PIN_NMI | PIN_VIRTUAL_NMI));
     vmwrite32(VMCS_PRIMARY_CONTROLS,
               controls(VMX_PRIMARY, PRIMARY_HLT | PRIMARY_MWAIT | PRIMARY_RDPMC | PRIMARY_CR8_LOAD |
-                                        PRIMARY_CR8_STORE | PRIMARY_IO_BITMAPS | PRIMARY_MSR_BITMAP |
-                                        PRIMARY_MONITOR | PRIMARY_SECONDARY) &
-                  ~(uint32_t)(PRIMARY_CR3_LOAD | PRIMARY_CR3_STORE));
+                                        PRIMARY_CR8_STORE | PRIMARY_IO_BITMAPS |
+                                        PRIMARY_MSR_BITMAP | PRIMARY_MONITOR | PRIMARY_SECONDARY));
     vmwrite32(VMCS_SECONDARY_CONTROLS, controls(VMX_SECONDARY, secondary));
     vmwrite32(VMCS_EXIT_CONTROLS,
-              controls(VMX_EXIT, EXIT_SAVE_DEBUG | EXIT_HOST_64 | EXIT_ACK_INTERRUPT | EXIT_SAVE_PAT |
-                                     EXIT_LOAD_PAT | EXIT_SAVE_EFER | EXIT_LOAD_EFER));
+              controls(VMX_EXIT, EXIT_SAVE_DEBUG | EXIT_HOST_64 | EXIT_ACK_INTERRUPT |
+                                     EXIT_SAVE_PAT | EXIT_LOAD_PAT | EXIT_SAVE_EFER |
+                                     EXIT_LOAD_EFER));
     vmwrite32(VMCS_ENTRY_CONTROLS,
               controls(VMX_ENTRY, ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER));
 
@@ -134,26 +140,27 @@ static void write_host_state(struct vp *vp)
 }
 
 /* X(segment, rights, limit): the state in which PVH starts a guest. */
-#define PVH_SEGMENTS(X)                                                                            \
-    X(ES, RIGHTS_DATA32, FLAT_LIMIT)                                                               \
-    X(CS, RIGHTS_CODE32, FLAT_LIMIT)                                                               \
-    X(SS, RIGHTS_DATA32, FLAT_LIMIT)                                                               \
-    X(DS, RIGHTS_DATA32, FLAT_LIMIT)                                                               \
-    X(FS, RIGHTS_DATA32, FLAT_LIMIT)                                                               \
-    X(GS, RIGHTS_DATA32, FLAT_LIMIT)                                                               \
-    X(LDTR, RIGHTS_LDT, 0)                                                                         \
+#define PVH_SEGMENTS(X)              \
+    X(ES, RIGHTS_DATA32, FLAT_LIMIT) \
+    X(CS, RIGHTS_CODE32, FLAT_LIMIT) \
+    X(SS, RIGHTS_DATA32, FLAT_LIMIT) \
+    X(DS, RIGHTS_DATA32, FLAT_LIMIT) \
+    X(FS, RIGHTS_DATA32, FLAT_LIMIT) \
+    X(GS, RIGHTS_DATA32, FLAT_LIMIT) \
+    X(LDTR, RIGHTS_LDT, 0)           \
     X(TR, RIGHTS_TSS32, TSS32_LIMIT)
 
-#define WRITE_SEGMENT(name, rights, limit)                                                         \
-    vmwrite16(VMCS_GUEST_##name##_SELECTOR, 0);                                                    \
-    vmwrite32(VMCS_GUEST_##name##_RIGHTS, rights);                                                 \
-    vmwrite32(VMCS_GUEST_##name##_LIMIT, limit);                                                   \
+#define WRITE_SEGMENT(name, rights, limit)         \
+    vmwrite16(VMCS_GUEST_##name##_SELECTOR, 0);    \
+    vmwrite32(VMCS_GUEST_##name##_RIGHTS, rights); \
+    vmwrite32(VMCS_GUEST_##name##_LIMIT, limit);   \
     vmwrite_natural(VMCS_GUEST_##name##_BASE, 0);
 
 static void write_guest_segments(void)
 {
     PVH_SEGMENTS(WRITE_SEGMENT)
-    vmwrite16(VMCS_GUEST_CS_SELECTOR, SELECTOR_CODE); /* any non-null value; the guest loads its own */
+    vmwrite16(VMCS_GUEST_CS_SELECTOR,
+              SELECTOR_CODE); /* any non-null value; the guest loads its own */
     vmwrite32(VMCS_GUEST_GDTR_LIMIT, 0);
     vmwrite32(VMCS_GUEST_IDTR_LIMIT, 0);
     vmwrite_natural(VMCS_GUEST_GDTR_BASE, 0);
@@ -190,8 +197,9 @@ static void write_guest_state(struct vp *vp, uint32_t entry)
 static void open_msrs(hpa_t bitmap)
 {
     static const uint32_t open[] = {
-        IA32_SYSENTER_CS, IA32_SYSENTER_ESP, IA32_SYSENTER_EIP, IA32_STAR,    IA32_LSTAR,
-        IA32_CSTAR,       IA32_FMASK,        IA32_FS_BASE,      IA32_GS_BASE, IA32_KERNEL_GS_BASE,
+        IA32_SYSENTER_CS, IA32_SYSENTER_ESP,   IA32_SYSENTER_EIP, IA32_STAR,
+        IA32_LSTAR,       IA32_CSTAR,          IA32_FMASK,        IA32_FS_BASE,
+        IA32_GS_BASE,     IA32_KERNEL_GS_BASE, IA32_TSC_AUX,
     };
     const uint32_t high_first = 0xc0000000u, part_bytes = 1024, high_part = 1024, write_part = 2048;
     uint8_t *map = direct(bitmap);
@@ -200,11 +208,26 @@ static void open_msrs(hpa_t bitmap)
     for (unsigned i = 0; i < ARRAY_COUNT(open); i++) {
         uint32_t part = open[i] >= high_first ? high_part : 0;
         uint32_t byte = (open[i] & (part_bytes * 8 - 1)) / 8;
-        uint8_t keep = (uint8_t)~(1u << (open[i] % 8));
+        uint8_t keep = (uint8_t) ~(1u << (open[i] % 8));
 
         map[part + byte] &= keep;
         map[part + write_part + byte] &= keep;
     }
+}
+
+/* State that VMX does not switch and we do not use: the guest finds it as after reset, not as firmware left it. */
+static void reset_unswitched_state(void)
+{
+    static const uint32_t msrs[] = {IA32_STAR, IA32_LSTAR, IA32_CSTAR, IA32_FMASK,
+                                    IA32_KERNEL_GS_BASE};
+    const uint64_t dr6_reset = 0xffff0ff0;
+
+    for (unsigned i = 0; i < ARRAY_COUNT(msrs); i++)
+        wrmsr(msrs[i], 0);
+    if (vmx_caps.may_be_1[VMX_SECONDARY] & SECONDARY_RDTSCP)
+        wrmsr(IA32_TSC_AUX, 0);
+    write_dr6(dr6_reset);
+    write_cr2(0);
 }
 
 /* Frames of a VP that could not be made are not given back: the boot stops then. */
@@ -240,12 +263,14 @@ hv_status_t vmx_vp_create(struct vp *vp, uint32_t entry, uint32_t start_info)
     vmx->vpid = (uint16_t)(vp->vm->id + 1); /* 0 is the host's */
     vmx->eptp.v = vp->vm->tables.root.v | EPTP_WALK_4 | MEMTYPE_WB;
     vmx->cr0_guest_owned = CR0_DEFINED & ~(CR0_CD | CR0_NW | CR0_NE | CR0_ET);
-    vmx->cr4_guest_owned = vp->cr4_guest_bits & ~CR4_OSXSAVE & vmx_caps.cr4_fixed1;
+    vp->cr4_guest_bits &= vmx_caps.cr4_fixed1;
+    vmx->cr4_guest_owned = vp->cr4_guest_bits & ~CR4_OSXSAVE;
     if (!vmclear(vmx->vmcs) || !vmptrld(vmx->vmcs))
         vmx_insn_failed("vmclear/vmptrld", vmx->vmcs.v);
     write_controls(vmx);
     write_host_state(vp);
     write_guest_state(vp, entry);
+    reset_unswitched_state();
     if (vmx_caps.vpid)
         invvpid(INVVPID_SINGLE_CONTEXT, vmx->vpid);
     vp->gpr[GPR_RBX] = start_info;
@@ -254,6 +279,7 @@ hv_status_t vmx_vp_create(struct vp *vp, uint32_t entry, uint32_t start_info)
 
 const struct backend vmx_backend = {
     .name = "vmx-ept",
+    .room = "vmx",
     .present = vmx_present,
     .probe = vmx_probe,
     .tables = &pt_format_ept,

@@ -8,13 +8,13 @@ static uint64_t merge(uint64_t real, uint64_t shadow, uint64_t guest_owned)
     return (real & guest_owned) | (shadow & ~guest_owned);
 }
 
-#define READ_SEGMENT(name)                                                                         \
-    (struct vp_segment)                                                                            \
-    {                                                                                              \
-        .selector = vmread16(VMCS_GUEST_##name##_SELECTOR),                                        \
-        .limit = vmread32(VMCS_GUEST_##name##_LIMIT),                                              \
-        .attributes = vmread32(VMCS_GUEST_##name##_RIGHTS),                                        \
-        .base = vmread_natural(VMCS_GUEST_##name##_BASE)                                           \
+#define READ_SEGMENT(name)                                  \
+    (struct vp_segment)                                     \
+    {                                                       \
+        .selector = vmread16(VMCS_GUEST_##name##_SELECTOR), \
+        .limit = vmread32(VMCS_GUEST_##name##_LIMIT),       \
+        .attributes = vmread32(VMCS_GUEST_##name##_RIGHTS), \
+        .base = vmread_natural(VMCS_GUEST_##name##_BASE)    \
     }
 
 void vmx_state_get(const struct vp *vp, struct vp_state *state)
@@ -65,7 +65,8 @@ void vmx_set_cr4(struct vp *vp, uint64_t value)
 {
     struct vmx_vp *vmx = vmx_of(vp);
 
-    vmwrite_natural(VMCS_GUEST_CR4, value | vmx_caps.cr4_fixed0);
+    /* MCE is ours: without it a machine check in the guest would shut the machine down. */
+    vmwrite_natural(VMCS_GUEST_CR4, value | vmx_caps.cr4_fixed0 | CR4_MCE);
     vmwrite_natural(VMCS_CR4_READ_SHADOW, value);
     vmwrite_natural(VMCS_CR4_GUEST_HOST_MASK, ~vmx->cr4_guest_owned);
     flush_linear(vmx);
@@ -98,8 +99,18 @@ void vmx_store_rsp(struct vp *vp)
     vmwrite_natural(VMCS_GUEST_RSP, vp->gpr[GPR_RSP]);
 }
 
-#define REPORT_FIELD(width, name, encoding)                                                        \
-    log_line("vmcs", "%-26s %#18llx", #name, (unsigned long long)vmcs_get(encoding));
+/* A report must not fail on a field that this CPU lacks. */
+static void report_field(const char *name, uint64_t field)
+{
+    uint64_t value;
+
+    if (vmcs_try_get(field, &value))
+        log_line("vmcs", "%-26s %#18llx", name, (unsigned long long)value);
+    else
+        log_line("vmcs", "%-26s %18s", name, "not there");
+}
+
+#define REPORT_FIELD(width, name, encoding) report_field(#name, encoding);
 
 void vmx_report(const struct vp *vp)
 {

@@ -71,8 +71,8 @@ static void gdt_build(struct cpu *cpu)
     cpu->gdt[0] = 0;
     cpu->gdt[1] = code;
     cpu->gdt[2] = data;
-    cpu->gdt[3] = (sizeof(cpu->tss) - 1) | (tss & 0xffffff) << 16 | 0x89ull << 40 |
-                  (tss & 0xff000000) << 32;
+    cpu->gdt[3] =
+        (sizeof(cpu->tss) - 1) | (tss & 0xffffff) << 16 | 0x89ull << 40 | (tss & 0xff000000) << 32;
     cpu->gdt[4] = tss >> 32;
 }
 
@@ -113,7 +113,8 @@ void cpu_tables_load(struct cpu *cpu)
                      "movl %4, %%eax\n\t"
                      "ltr %%ax"
                      :
-                     : "m"(gdtr), "i"(SELECTOR_CODE), "i"(SELECTOR_DATA), "m"(idtr), "i"(SELECTOR_TSS)
+                     : "m"(gdtr), "i"(SELECTOR_CODE), "i"(SELECTOR_DATA), "m"(idtr),
+                       "i"(SELECTOR_TSS)
                      : "rax", "memory");
     wrmsr(IA32_FS_BASE, 0);
     wrmsr(IA32_GS_BASE, (uint64_t)(uintptr_t)cpu);

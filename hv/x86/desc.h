@@ -11,7 +11,7 @@
 #include "hv/base/types.h"
 
 #define STACK_BYTES     (4 * PAGE_BYTES)
-#define STACK_COUNT     4u /* main, NMI, #DF, #MC */
+#define STACK_COUNT     4u                         /* main, NMI, #DF, #MC */
 #define STACK_GAP_BYTES (STACK_BYTES + PAGE_BYTES) /* with the guard page below */
 
 enum stack { STACK_MAIN, STACK_NMI, STACK_DF, STACK_MC };
@@ -24,8 +24,7 @@ struct cpu {
     uint64_t nmis;
     uint64_t in_guest;     /* published before an entry; see vm_flush() */
     void *running;         /* struct vp, while in its run loop */
-    unsigned windows_open;  /* hv/mem/window.h */
-    bool emulated_machine; /* an emulator listens on its exit port */
+    unsigned windows_open; /* hv/mem/window.h */
     uint64_t gdt[5];
     uint8_t tss[104] ALIGNED(16);
 };
@@ -54,7 +53,10 @@ static inline void cpu_publish_in_guest(void)
 {
     uint64_t one = 1;
 
-    __asm__ volatile("xchgq %0, %%gs:%c1" : "+r"(one) : "i"(offsetof(struct cpu, in_guest)) : "memory");
+    __asm__ volatile("xchgq %0, %%gs:%c1"
+                     : "+r"(one)
+                     : "i"(offsetof(struct cpu, in_guest))
+                     : "memory");
 }
 
 static inline void cpu_publish_out_of_guest(void)

@@ -42,7 +42,10 @@ isr_common:
     push rcx
     push rax
     mov rdi, rsp
+    mov rbx, rsp
+    and rsp, -16
     call exception_entry wrt ..plt
+    mov rsp, rbx
     pop rax
     pop rcx
     pop rdx

@@ -10,72 +10,73 @@
 #include "hv/base/bits.h"
 
 /* MSRs */
-#define IA32_TSC               0x10u
-#define IA32_PLATFORM_ID       0x17u
-#define IA32_APIC_BASE         0x1bu
-#define IA32_FEATURE_CONTROL   0x3au
-#define IA32_BIOS_SIGN_ID      0x8bu
-#define IA32_MTRRCAP           0xfeu
-#define IA32_ARCH_CAPABILITIES 0x10au
-#define IA32_SYSENTER_CS       0x174u
-#define IA32_SYSENTER_ESP      0x175u
-#define IA32_SYSENTER_EIP      0x176u
-#define IA32_MISC_ENABLE       0x1a0u
-#define IA32_DEBUGCTL          0x1d9u
-#define IA32_PAT               0x277u
-#define IA32_MTRR_DEF_TYPE     0x2ffu
-#define IA32_EFER              0xc0000080u
-#define IA32_STAR              0xc0000081u
-#define IA32_LSTAR             0xc0000082u
-#define IA32_CSTAR             0xc0000083u
-#define IA32_FMASK             0xc0000084u
-#define IA32_FS_BASE           0xc0000100u
-#define IA32_GS_BASE           0xc0000101u
-#define IA32_KERNEL_GS_BASE    0xc0000102u
-#define IA32_TSC_AUX           0xc0000103u
+#define IA32_TSC                0x10u
+#define IA32_PLATFORM_ID        0x17u
+#define IA32_APIC_BASE          0x1bu
+#define IA32_FEATURE_CONTROL    0x3au
+#define IA32_BIOS_SIGN_ID       0x8bu
+#define IA32_MTRRCAP            0xfeu
+#define IA32_ARCH_CAPABILITIES  0x10au
+#define IA32_SYSENTER_CS        0x174u
+#define IA32_SYSENTER_ESP       0x175u
+#define IA32_SYSENTER_EIP       0x176u
+#define IA32_MISC_ENABLE        0x1a0u
+#define IA32_DEBUGCTL           0x1d9u
+#define IA32_PAT                0x277u
+#define IA32_MTRR_DEF_TYPE      0x2ffu
+#define IA32_EFER               0xc0000080u
+#define IA32_STAR               0xc0000081u
+#define IA32_LSTAR              0xc0000082u
+#define IA32_CSTAR              0xc0000083u
+#define IA32_FMASK              0xc0000084u
+#define IA32_FS_BASE            0xc0000100u
+#define IA32_GS_BASE            0xc0000101u
+#define IA32_KERNEL_GS_BASE     0xc0000102u
+#define IA32_TSC_AUX            0xc0000103u
 
 #define APIC_BASE_ENABLE        BIT(11)
 #define APIC_BASE_X2APIC        BIT(10)
 #define ARCH_CAP_IF_PSCHANGE_NO BIT(6)
 
-#define EFER_SCE BIT(0)
-#define EFER_LME BIT(8)
-#define EFER_LMA BIT(10)
-#define EFER_NXE BIT(11)
+#define EFER_SCE                BIT(0)
+#define EFER_LME                BIT(8)
+#define EFER_LMA                BIT(10)
+#define EFER_NXE                BIT(11)
 
-#define CR0_PE BIT(0)
-#define CR0_MP BIT(1)
-#define CR0_EM BIT(2)
-#define CR0_TS BIT(3)
-#define CR0_ET BIT(4)
-#define CR0_NE BIT(5)
-#define CR0_WP BIT(16)
-#define CR0_AM BIT(18)
-#define CR0_NW BIT(29)
-#define CR0_CD BIT(30)
-#define CR0_PG BIT(31)
-#define CR0_DEFINED                                                                                \
-    (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
+#define CR0_PE                  BIT(0)
+#define CR0_MP                  BIT(1)
+#define CR0_EM                  BIT(2)
+#define CR0_TS                  BIT(3)
+#define CR0_ET                  BIT(4)
+#define CR0_NE                  BIT(5)
+#define CR0_WP                  BIT(16)
+#define CR0_AM                  BIT(18)
+#define CR0_NW                  BIT(29)
+#define CR0_CD                  BIT(30)
+#define CR0_PG                  BIT(31)
+#define CR0_DEFINED                                                                            \
+    (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | \
+     CR0_PG)
 
-#define CR4_VME        BIT(0)
-#define CR4_PVI        BIT(1)
-#define CR4_TSD        BIT(2)
-#define CR4_DE         BIT(3)
-#define CR4_PSE        BIT(4)
-#define CR4_PAE        BIT(5)
-#define CR4_MCE        BIT(6)
-#define CR4_PGE        BIT(7)
-#define CR4_PCE        BIT(8)
-#define CR4_OSFXSR     BIT(9)
-#define CR4_OSXMMEXCPT BIT(10)
-#define CR4_UMIP       BIT(11)
-#define CR4_LA57       BIT(12)
-#define CR4_VMXE       BIT(13)
-#define CR4_FSGSBASE   BIT(16)
-#define CR4_PCIDE      BIT(17)
-#define CR4_OSXSAVE    BIT(18)
-#define CR4_SMEP       BIT(20)
-#define CR4_SMAP       BIT(21)
+#define CR4_VME                BIT(0)
+#define CR4_PVI                BIT(1)
+#define CR4_TSD                BIT(2)
+#define CR4_DE                 BIT(3)
+#define CR4_PSE                BIT(4)
+#define CR4_PAE                BIT(5)
+#define CR4_MCE                BIT(6)
+#define CR4_PGE                BIT(7)
+#define CR4_PCE                BIT(8)
+#define CR4_OSFXSR             BIT(9)
+#define CR4_OSXMMEXCPT         BIT(10)
+#define CR4_UMIP               BIT(11)
+#define CR4_LA57               BIT(12)
+#define CR4_VMXE               BIT(13)
+#define CR4_FSGSBASE           BIT(16)
+#define CR4_PCIDE              BIT(17)
+#define CR4_OSXSAVE            BIT(18)
+#define CR4_SMEP               BIT(20)
+#define CR4_SMAP               BIT(21)
 
 #define CPUID_1_ECX_VMX        BIT(5)
 #define CPUID_1_ECX_XSAVE      BIT(26)
@@ -84,9 +85,9 @@
 #define CPUID_8000_0001_EDX_NX BIT(20)
 #define CPUID_8000_0001_EDX_1G BIT(26)
 
-#define XCR0_X87 BIT(0)
-#define XCR0_SSE BIT(1)
-#define XCR0_AVX BIT(2)
+#define XCR0_X87               BIT(0)
+#define XCR0_SSE               BIT(1)
+#define XCR0_AVX               BIT(2)
 
 enum vector {
     VECTOR_DB = 1,
@@ -104,6 +105,7 @@ enum vector {
 #define PF_PRESENT 1u
 #define PF_WRITE   2u
 #define PF_USER    4u
+#define PF_FETCH   16u
 
 /* Our GDT. */
 enum selector {
@@ -114,13 +116,13 @@ enum selector {
 };
 
 /* Guest page-table bits that every 4-level format shares (SDM 3A "4-Level Paging"). */
-#define PTE_P  BIT(0)
-#define PTE_W  BIT(1)
-#define PTE_U  BIT(2)
-#define PTE_A  BIT(5)
-#define PTE_D  BIT(6)
-#define PTE_PS BIT(7)
-#define PTE_XD BIT(63)
+#define PTE_P     BIT(0)
+#define PTE_W     BIT(1)
+#define PTE_U     BIT(2)
+#define PTE_A     BIT(5)
+#define PTE_D     BIT(6)
+#define PTE_PS    BIT(7)
+#define PTE_XD    BIT(63)
 
 #define PAT_RESET 0x0007040600070406ull /* the value after reset, which guests start with */
 

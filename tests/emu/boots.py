@@ -16,7 +16,8 @@ SIDE_BY_SIDE = 2
 # More than the guest brackets accesses; what is left over is never reached.
 ORACLE_STOPS = 500
 
-LAB = "guest = \\guest.elf\nram = 64 split 32\ndevice = lab\n"
+# BAR4 lies over a physical window where no machine of the tests has anything.
+LAB = "guest = \\guest.elf\nram = 64 split 32\ndevice = lab bar4=2048 window=0x1000000000\n"
 
 
 def lab(cmdline):

@@ -11,21 +11,22 @@ static uint64_t measured[NAMES];
  * The ticks from one RDTSC to the next with `insn` between. `setup` runs inside too: the empty pair has it
  * as well, so only the instruction is left when that is subtracted. `at` is in RDI.
  */
-#define PAIR(ticks, setup, insn, at)                                                               \
-    __asm__ volatile("rdtsc\n\tshl $32, %%rdx\n\tor %%rdx, %%rax\n\tmov %%rax, %%r8\n\t" setup     \
-                     "\n\t" insn "\n\trdtsc\n\tshl $32, %%rdx\n\tor %%rdx, %%rax\n\tsub %%r8, %%rax"  \
-                     : "=a"(ticks)                                                                 \
-                     : "D"(at)                                                                     \
+#define PAIR(ticks, setup, insn, at)                                                           \
+    __asm__ volatile("rdtsc\n\tshl $32, %%rdx\n\tor %%rdx, %%rax\n\tmov %%rax, %%r8\n\t" setup \
+                     "\n\t" insn                                                               \
+                     "\n\trdtsc\n\tshl $32, %%rdx\n\tor %%rdx, %%rax\n\tsub %%r8, %%rax"       \
+                     : "=a"(ticks)                                                             \
+                     : "D"(at)                                                                 \
                      : "rbx", "rcx", "rdx", "r8", "memory")
 
-#define TIMED(ticks, setup, insn, at)                                                              \
-    do {                                                                                           \
-        for (unsigned r_ = 0; r_ < REPEAT; r_++) {                                                 \
-            uint64_t with_, without_;                                                              \
-            PAIR(without_, setup, "", at);                                                         \
-            PAIR(with_, setup, insn, at);                                                          \
-            (ticks) = with_ - without_;                                                            \
-        }                                                                                          \
+#define TIMED(ticks, setup, insn, at)              \
+    do {                                           \
+        for (unsigned r_ = 0; r_ < REPEAT; r_++) { \
+            uint64_t with_, without_;              \
+            PAIR(without_, setup, "", at);         \
+            PAIR(with_, setup, insn, at);          \
+            (ticks) = with_ - without_;            \
+        }                                          \
     } while (0)
 
 static uint64_t cpuid_exit(void)

@@ -20,14 +20,17 @@ GUEST_LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --no-war
 	--build-id=none -T tests/guest/guest.ld
 
 build/guest.elf: $(GUEST_OBJS) tests/guest/guest.ld
-	$(GUEST_LD) $(GUEST_LDFLAGS) -o $@ $(GUEST_OBJS)
+	$(say) link $@
+	$(Q)$(GUEST_LD) $(GUEST_LDFLAGS) -o $@ $(GUEST_OBJS)
 
 build/guest/%.o: tests/guest/%.c tests/guest/guest.mk
-	@mkdir -p $(@D)
-	$(GUEST_CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)mkdir -p $(@D)
+	$(say) guest $<
+	$(Q)$(GUEST_CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
 
 build/guest/%.asm.o: tests/guest/%.asm tests/guest/guest.mk
-	@mkdir -p $(@D)
-	$(GUEST_NASM) -f elf64 -g -Werror -w-prefix-seg -o $@ $<
+	$(Q)mkdir -p $(@D)
+	$(say) guest $<
+	$(Q)$(GUEST_NASM) -f elf64 -g -Werror -w-prefix-seg -o $@ $<
 
 -include $(GUEST_OBJS:.o=.d)

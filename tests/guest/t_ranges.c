@@ -84,9 +84,17 @@ static uint64_t checksum(const struct initial *r)
     return lab_result(0);
 }
 
+static uint64_t range_trapped_writes(const struct initial *r)
+{
+    expect_status("range statistics", LAB(LAB_CMD_RANGE_STATS, 0, 2, r->page), HV_OK);
+    expect_eq("direct pages of the range", lab_result(1), r->pages);
+    return lab_result(0);
+}
+
 static void write_trapped(const struct initial *r)
 {
     uint64_t before = checksum(r);
+    uint64_t range_writes = range_trapped_writes(r), writes = 0;
     uint64_t value = 0x8877665544332211ull;
 
     for (unsigned bytes = 1; bytes <= 8; bytes *= 2) {
@@ -106,8 +114,10 @@ static void write_trapped(const struct initial *r)
             expect_eq("width", t.bytes, bytes);
             expect_eq("value", t.value, value & ones(bytes));
             expect_eq("direction", t.write, 1);
+            writes++;
         }
     }
+    expect_eq("writes counted at the range", range_trapped_writes(r), range_writes + writes);
     expect_eq("checksum", checksum(r), before);
 }
 
