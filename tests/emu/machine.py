@@ -22,6 +22,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 OVMF = "/usr/share/ovmf/OVMF.fd"
 VGABIOS = "/usr/share/bochs/VGABIOS-lgpl-latest"
 BOOT_SECONDS = 120
+SETTLE_SECONDS = 0.5
+START_TRIES = 5
+NO_PORT = "could not bind any port"
 
 BOCHSRC = """\
 plugin_ctrl: unmapped=1, biosdev=0, speaker=0, extfpuirq=1, parallel=0, serial=1, gameport=0, usb_uhci=0
@@ -181,6 +184,21 @@ class Bochs(Machine):
         with open(self.path("script"), "w") as out:
             out.write(self.script)
         return ["bochs", "-q", "-f", self.path("bochsrc"), "-rc", self.path("script")]
+
+    def start(self):
+        """One at a time until the display has its port: two that start together can both get the same one,
+        and the loser gives up at once."""
+        lock = os.path.join(tempfile.gettempdir(), f"barvisor-bochs-{os.getuid()}.lock")
+        with open(lock, "w") as out:
+            fcntl.flock(out, fcntl.LOCK_EX)
+            for _ in range(START_TRIES):
+                super().start()
+                time.sleep(SETTLE_SECONDS)
+                if self.process.poll() is None or NO_PORT not in self.output():
+                    return
+                self.stop()
+                self.clean()
+            super().start()
 
     def ended_well(self):
         return "shutdown requested" in self.output()
