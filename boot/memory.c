@@ -95,20 +95,21 @@ hv_status_t memory_take_rest(const struct boot_info *boot)
     return add_runs(boot, MEMMAP_BOOT);
 }
 
+#define ULL(x) ((unsigned long long)(x))
+
 void memory_print(const struct boot_info *boot)
 {
-    uint64_t pages[4] = {0};
+    uint64_t bytes[4] = {0}, tables = space_table_pages() * PAGE_BYTES;
 
     for (unsigned i = 0; i < boot->run_count; i++) {
         const struct memmap_run *run = &boot->run[i];
+        uint64_t run_bytes = run->pages * PAGE_BYTES;
 
-        pages[run->use] += run->pages;
-        log_line("mem", "%#12llx-%#12llx %9llu KiB  %s", (unsigned long long)run->base,
-                 (unsigned long long)(run->base + run->pages * PAGE_BYTES - 1),
-                 (unsigned long long)(run->pages * 4), memmap_use_name(run->use));
+        bytes[run->use] += run_bytes;
+        log_line("mem", "%#12llx-%#12llx %9llu KiB  %s", ULL(run->base),
+                 ULL(run->base + run_bytes - 1), ULL(run_bytes >> 10), memmap_use_name(run->use));
     }
     log_line("mem", "ours: %llu MiB free, %llu KiB kept; hypervisor tables %llu KiB",
-             (unsigned long long)((pages[MEMMAP_FREE] + pages[MEMMAP_BOOT]) >> 8),
-             (unsigned long long)(pages[MEMMAP_KEPT] * 4),
-             (unsigned long long)(space_table_pages() * 4));
+             ULL((bytes[MEMMAP_FREE] + bytes[MEMMAP_BOOT]) >> 20), ULL(bytes[MEMMAP_KEPT] >> 10),
+             ULL(tables >> 10));
 }

@@ -98,7 +98,7 @@ static EFI_FILE_HANDLE open_file(const char *path)
         volume->OpenVolume(volume, &root) != EFI_SUCCESS)
         uefi_stop(
             "the volume that the image came from cannot be read: boot from a FAT file system");
-    while (path[n] && n < PATH_UNITS - 1) {
+    while (n < PATH_UNITS - 1 && path[n]) {
         wide[n] = (CHAR16)(unsigned char)path[n];
         n++;
     }

@@ -15,9 +15,9 @@
  * Addresses, one member each so that the compiler tells them apart: guest-physical, host-physical,
  * guest-linear, hypervisor-virtual, and an EPT pointer or nested CR3 with its control bits.
  */
-#define ADDRESS_TYPE(name)                                                                         \
-    typedef struct {                                                                               \
-        uint64_t v;                                                                                \
+#define ADDRESS_TYPE(name) \
+    typedef struct {       \
+        uint64_t v;        \
     } name
 ADDRESS_TYPE(gpa_t);
 ADDRESS_TYPE(hpa_t);

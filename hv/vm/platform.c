@@ -33,6 +33,14 @@ static void flush_line(struct guest_uart *uart)
     uart->used = PREFIX_BYTES;
 }
 
+/* What would garble the console is shown as a question mark. */
+static char printable(char byte)
+{
+    const char unknown = '?';
+
+    return (byte >= ' ' && byte <= '~') || byte == '\t' ? byte : unknown;
+}
+
 static void put(struct guest_uart *uart, char byte)
 {
     if (byte == '\r')
@@ -40,7 +48,7 @@ static void put(struct guest_uart *uart, char byte)
     if (byte == '\n' || uart->used == sizeof(uart->line) - 1)
         flush_line(uart);
     if (byte != '\n')
-        uart->line[uart->used++] = (byte >= ' ' && byte <= '~') || byte == '\t' ? byte : '?';
+        uart->line[uart->used++] = printable(byte);
 }
 
 static uint32_t uart_in(void *owner, uint16_t offset, unsigned bytes)

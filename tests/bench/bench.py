@@ -57,6 +57,8 @@ def judge(first, second):
     for name, (most, _) in BUDGETS.items():
         if name not in first:
             problems.append(f"{name} was not measured")
+        elif first[name] == 0 and most != 0:
+            problems.append(f"{name} is 0: it was not measured")
         elif most is not None and first[name] > most:
             problems.append(f"{name} is {first[name]}, the budget is {most}")
     return problems
