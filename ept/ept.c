@@ -491,14 +491,17 @@ void pt_unmap(struct pt_root *root, uint64_t addr, uint64_t pages, struct pt_flu
 /* The entry where the walk to addr ends, and its level. */
 static inline uint64_t walk(const struct pt_root *root, uint64_t addr, unsigned *end_level)
 {
+    const uint64_t large = root->fmt->large;
     uint64_t word = WALK_WORD(addr);
     hpa_t table = root->root;
     unsigned level = PT_LEVELS;
-    uint64_t value;
+    uint64_t value = 0;
 
-    for (;; level--, word <<= ENTRY_BITS) {
+#pragma GCC unroll 4
+    for (unsigned at = PT_LEVELS; at >= 1; at--, word <<= ENTRY_BITS) {
+        level = at;
         value = load(walk_slot(table, word));
-        if (value == 0 || pt_is_leaf(root->fmt, value, level))
+        if (value == 0 || (value & large)) /* at level 1 every entry ends the walk */
             break;
         table = next_table(value);
     }
