@@ -110,7 +110,7 @@ static void test_registers(void **state)
     assert_int_equal(get(LAB_MAGIC, 4), LAB_MAGIC_VALUE);
 
     for (uint32_t command = 0; command < 40; command++)
-        if (command == 0 || command > LAB_CMD_BENCH)
+        if (command == 0 || command > LAB_CMD_RANGE_STATS)
             assert_int_equal(RUN(command, 0), HV_E_NOT_SUPPORTED);
     assert_int_equal(RUN(0xffffffff, 0), HV_E_NOT_SUPPORTED);
 }
@@ -281,6 +281,10 @@ static void test_range_commands(void **state)
     assert_int_equal(result(6), 1);
     assert_int_equal(result(7), 3);
     assert_int_equal(RUN(LAB_CMD_RANGE_QUERY, SELF, 2, page + 3), HV_E_NOT_MAPPED);
+    assert_int_equal(RUN(LAB_CMD_RANGE_STATS, SELF, 2, page + 1), HV_OK);
+    assert_int_equal(result(0), 0);
+    assert_int_equal(result(1), 3);
+    assert_int_equal(RUN(LAB_CMD_RANGE_STATS, SELF, 2, page + 3), HV_E_NOT_MAPPED);
     assert_int_equal(RUN(LAB_CMD_RANGE_DESTROY, SELF, 2, page + 1), HV_E_NOT_MAPPED);
     assert_int_equal(RUN(LAB_CMD_RANGE_DESTROY, UNKNOWN, 2, page), HV_E_INVALID_HANDLE);
     assert_int_equal(RUN(LAB_CMD_RANGE_DESTROY, SELF, 2, page), HV_OK);
