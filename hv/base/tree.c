@@ -21,6 +21,12 @@ static unsigned side_of(const struct tree_node *parent, const struct tree_node *
     return parent->child[1] == child;
 }
 
+/* What a longer `child` adds to the balance of `parent`. */
+static int8_t lean_of(const struct tree_node *parent, const struct tree_node *child)
+{
+    return parent->child[1] == child ? 1 : -1;
+}
+
 /* Put `to` (may be NULL) in the place that `from` has below its parent. */
 static void replace_child(struct tree *tree, struct tree_node *from, struct tree_node *to)
 {
@@ -76,33 +82,72 @@ static struct tree_node *rebalance(struct tree *tree, struct tree_node *x)
     return rotate(tree, x, !heavy);
 }
 
-void tree_insert(struct tree *tree, struct tree_node *node)
+/* A new leaf of the tree, in an empty place: below `parent` on `side`, or the root when parent is NULL. */
+static void link_leaf(struct tree *tree, struct tree_node *parent, unsigned side,
+                      struct tree_node *node)
 {
-    struct tree_node *parent = NULL, *at = tree->root;
-
-    while (at != NULL) {
-        ASSERT(at->key != node->key);
-        parent = at;
-        at = at->child[node->key > at->key];
-    }
     *node = (struct tree_node){.parent = parent, .key = node->key};
     tree->count++;
     if (parent == NULL) {
         tree->root = node;
         return;
     }
-    parent->child[node->key > parent->key] = node;
+    parent->child[side] = node;
 
     /* Upwards as long as subtrees have grown. A rotation gives back the height from before. */
-    for (at = node; parent != NULL; at = parent, parent = at->parent) {
-        parent->balance = (int8_t)(parent->balance + (side_of(parent, at) ? 1 : -1));
-        if (parent->balance == 0)
-            break;
-        if (parent->balance == 2 || parent->balance == -2) {
-            rebalance(tree, parent);
-            break;
-        }
+    while (parent->balance == 0) {
+        parent->balance = lean_of(parent, node);
+        node = parent;
+        parent = node->parent;
+        if (parent == NULL)
+            return;
     }
+    if (parent->balance != lean_of(parent, node)) {
+        parent->balance = 0;
+    } else {
+        parent->balance = (int8_t)(2 * parent->balance);
+        rebalance(tree, parent);
+    }
+}
+
+void tree_insert(struct tree *tree, struct tree_node *node)
+{
+    struct tree_node *parent = NULL, *at = tree->root;
+    unsigned side = 0;
+
+    while (at != NULL) {
+        ASSERT(at->key != node->key);
+        parent = at;
+        side = node->key > at->key;
+        at = at->child[side];
+    }
+    link_leaf(tree, parent, side, node);
+}
+
+void tree_insert_after(struct tree *tree, struct tree_node *prev, struct tree_node *node)
+{
+    struct tree_node *next = prev != NULL ? prev->child[1] : tree->root;
+
+    /* The empty place is right of prev, or left of the first node that is right of it. */
+    ASSERT(prev == NULL || prev->key < node->key);
+    if (next == NULL) {
+        link_leaf(tree, prev, 1, node);
+        return;
+    }
+    while (next->child[0] != NULL)
+        next = next->child[0];
+    ASSERT(node->key < next->key);
+    link_leaf(tree, next, 0, node);
+}
+
+void tree_replace(struct tree *tree, struct tree_node *old, struct tree_node *new)
+{
+    ASSERT(old->key == new->key);
+    *new = *old;
+    replace_child(tree, old, new);
+    adopt(new, 0, old->child[0]);
+    adopt(new, 1, old->child[1]);
+    *old = (struct tree_node){.key = old->key};
 }
 
 /* Exchange the places of `node`, which has two children, and its successor, which has no smaller child. */
@@ -172,11 +217,11 @@ struct tree_node *tree_find_le(const struct tree *tree, uint64_t key)
     struct tree_node *at = tree->root, *best = NULL;
 
     while (at != NULL) {
-        if (at->key == key)
-            return at;
-        if (at->key < key)
+        bool fits = at->key <= key;
+
+        if (fits)
             best = at;
-        at = at->child[key > at->key];
+        at = at->child[fits];
     }
     return best;
 }

@@ -23,6 +23,16 @@ struct tree {
 
 /* The key must not be in the tree. */
 void tree_insert(struct tree *tree, struct tree_node *node);
+
+/*
+ * Likewise without a search: `prev` is the node with the largest smaller key, or NULL when there is none (what
+ * tree_find_le() has said).
+ */
+void tree_insert_after(struct tree *tree, struct tree_node *prev, struct tree_node *node);
+
+/* `new`, of the same key, takes the place of `old`, which is out of the tree then. */
+void tree_replace(struct tree *tree, struct tree_node *old, struct tree_node *new);
+
 void tree_remove(struct tree *tree, struct tree_node *node);
 
 struct tree_node *tree_find(const struct tree *tree, uint64_t key);       /* exactly key */

@@ -71,6 +71,18 @@ static void permute(unsigned n, unsigned count, unsigned *order)
     }
 }
 
+/* With and without a search, in turns. */
+static void insert(struct tree *tree, struct tree_node *node)
+{
+    static bool after;
+
+    after = !after;
+    if (after)
+        tree_insert_after(tree, tree_find_le(tree, node->key), node);
+    else
+        tree_insert(tree, node);
+}
+
 /* Every order of insertion with every order of removal. */
 static void test_all_orders(void **state)
 {
@@ -87,7 +99,7 @@ static void test_all_orders(void **state)
             permute(j, COUNT, out);
             for (unsigned k = 0; k < COUNT; k++) {
                 node[in[k]] = (struct tree_node){.key = in[k], .balance = 77};
-                tree_insert(&tree, &node[in[k]]);
+                insert(&tree, &node[in[k]]);
                 check_tree(&tree);
             }
             for (unsigned k = 0; k < COUNT; k++) {
@@ -117,7 +129,7 @@ static void test_random(void **state)
             tree_remove(&tree, &node[i]);
         } else {
             node[i].key = (uint64_t)i * 3 + 1;
-            tree_insert(&tree, &node[i]);
+            insert(&tree, &node[i]);
         }
         present[i] = !present[i];
         if (n % 64 == 0) {
@@ -165,6 +177,30 @@ static void test_runs(void **state)
     free(node);
 }
 
+/* Each node of a tree in turn: root, inner and leaf. */
+static void test_replace(void **state)
+{
+    enum { COUNT = 12 };
+    struct tree_node node[COUNT], other[COUNT];
+    struct tree tree = {0};
+
+    (void)state;
+    for (unsigned i = 0; i < COUNT; i++) {
+        node[i].key = i;
+        insert(&tree, &node[i]);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        other[i] = (struct tree_node){.key = i, .balance = 77};
+        tree_replace(&tree, &node[i], &other[i]);
+        assert_ptr_equal(tree_find(&tree, i), &other[i]);
+        check_tree(&tree);
+        check_walk(&tree);
+        expect_assert_failure(tree_remove(&tree, &node[i]));
+    }
+    other[0].key = 99;
+    expect_assert_failure(tree_replace(&tree, &other[1], &other[0]));
+}
+
 static void test_extreme_keys(void **state)
 {
     struct tree_node zero = {.key = 0}, top = {.key = UINT64_MAX};
@@ -190,6 +226,8 @@ static void test_misuse(void **state)
     expect_assert_failure(tree_remove(&tree, &a));
     tree_insert(&tree, &a);
     expect_assert_failure(tree_insert(&tree, &same));
+    expect_assert_failure(tree_insert_after(&tree, &a, &same));
+    expect_assert_failure(tree_insert_after(&tree, NULL, &stranger));
     expect_assert_failure(tree_remove(&tree, &stranger));
     tree_remove(&tree, &a);
     expect_assert_failure(tree_remove(&tree, &a));
@@ -198,9 +236,10 @@ static void test_misuse(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_empty),  cmocka_unit_test(test_all_orders),
-        cmocka_unit_test(test_random), cmocka_unit_test(test_runs),
-        cmocka_unit_test(test_misuse), cmocka_unit_test(test_extreme_keys),
+        cmocka_unit_test(test_empty),        cmocka_unit_test(test_all_orders),
+        cmocka_unit_test(test_random),       cmocka_unit_test(test_runs),
+        cmocka_unit_test(test_misuse),       cmocka_unit_test(test_replace),
+        cmocka_unit_test(test_extreme_keys),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
