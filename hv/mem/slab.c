@@ -95,16 +95,7 @@ static void *take_record(struct slab *slab, struct slab_page *page)
     return records_of(page) + (word * WORD_BITS + bit) * slab->record_bytes;
 }
 
-/* Not memset(): records are small, and this is on the way of every mapping call. */
-static void zero(uint64_t *word, unsigned bytes)
-{
-    for (; bytes != 0; bytes -= RECORD_ALIGN) {
-        *word++ = 0;
-        *word++ = 0;
-    }
-}
-
-void *slab_alloc(struct slab *slab)
+void *slab_take(struct slab *slab)
 {
     struct slab_page *page;
     void *record = NULL;
@@ -116,8 +107,15 @@ void *slab_alloc(struct slab *slab)
     if (page != NULL)
         record = take_record(slab, page);
     lock_release(&slab->lock);
+    return record;
+}
+
+void *slab_alloc(struct slab *slab)
+{
+    void *record = slab_take(slab);
+
     if (record != NULL)
-        zero(record, slab->record_bytes);
+        memset(record, 0, slab->record_bytes);
     return record;
 }
 

@@ -1,6 +1,6 @@
 /*
  * Owns:     caches of small records of one size.
- * Promises: slab_alloc gives zeroed memory or NULL; wholly free pages go back to the frame allocator,
+ * Promises: slab_alloc gives zeroed memory or NULL, slab_take memory as it is; wholly free pages go back to the frame allocator,
  *           except one that is kept warm while no other page has a free record; a double free and a
  *           foreign free are asserted.
  * Needs:    hv_frames and the direct map.
@@ -26,6 +26,7 @@ struct slab {
 #define SLAB_INIT(n, type) {.name = (n), .record_bytes = (uint16_t)((sizeof(type) + 15) & ~15ull)}
 
 void *slab_alloc(struct slab *slab);
+void *slab_take(struct slab *slab); /* for whoever sets every member anyway */
 void slab_free(struct slab *slab, void *record); /* NULL is fine */
 
 /* Give the warm page back too: for leak accounting. */

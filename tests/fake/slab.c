@@ -1,19 +1,33 @@
 #include "tests/fake/slab.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "hv/base/assert.h"
 
 static uint64_t live;
 static unsigned fail_in;
 
-void *slab_alloc(struct slab *slab)
+static void *take(struct slab *slab, int contents)
 {
+    void *record;
+
     if (fail_in != 0 && --fail_in == 0)
         return NULL;
     live++;
     slab->live++;
-    return calloc(1, slab->record_bytes);
+    record = malloc(slab->record_bytes);
+    return record ? memset(record, contents, slab->record_bytes) : NULL;
+}
+
+void *slab_alloc(struct slab *slab)
+{
+    return take(slab, 0);
+}
+
+void *slab_take(struct slab *slab)
+{
+    return take(slab, 0xa5);
 }
 
 void slab_free(struct slab *slab, void *record)

@@ -58,6 +58,23 @@ static void records_are_zeroed_aligned_and_apart(void **state)
     }
 }
 
+static void take_is_alloc_without_zeroes(void **state)
+{
+    struct small *a = slab_take(&slab), *b = slab_take(&slab);
+
+    (void)state;
+    assert_non_null(a);
+    assert_ptr_not_equal(a, b);
+    assert_int_equal(slab.live, 2);
+    memset(b, 0xff, sizeof(*b));
+    slab_free(&slab, b);
+    b = slab_alloc(&slab);
+    assert_int_equal(b->word[0] | b->word[1] | b->word[2], 0);
+    slab_free(&slab, b);
+    slab_free(&slab, a);
+    assert_int_equal(slab.live, 0);
+}
+
 static void free_pages_go_back_but_one(void **state)
 {
     static struct small *record[RECORDS];
@@ -204,6 +221,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(records_are_zeroed_aligned_and_apart, setup),
+        cmocka_unit_test_setup(take_is_alloc_without_zeroes, setup),
         cmocka_unit_test_setup(free_pages_go_back_but_one, setup),
         cmocka_unit_test_setup(warm_page_saves_the_allocator, setup),
         cmocka_unit_test_setup(without_frames_null_and_nothing_changes, setup),
