@@ -69,15 +69,15 @@ static void block_drop(struct pt_pool *pool)
 /* Drop unused blocks beyond `warm` ones, as far as reservations allow. */
 static void trim(struct pt_pool *pool, uint64_t warm)
 {
-    while (pool->unused_blocks > warm && pool->free_tables - pool->reserved >= BLOCK_TABLES)
+    while (pool->unused_blocks > warm && pt_pool_spare(pool) >= BLOCK_TABLES)
         block_drop(pool);
 }
 
-hv_status_t pt_pool_reserve(struct pt_pool *pool, uint64_t tables)
+hv_status_t pt_pool_grow(struct pt_pool *pool, uint64_t tables)
 {
     uint64_t added = 0;
 
-    while (pool->free_tables - pool->reserved < tables) {
+    while (pt_pool_spare(pool) < tables) {
         if (block_add(pool) != HV_OK) {
             for (; added > 0; added--)
                 block_drop(pool);
@@ -85,14 +85,11 @@ hv_status_t pt_pool_reserve(struct pt_pool *pool, uint64_t tables)
         }
         added++;
     }
-    pool->reserved += tables;
     return HV_OK;
 }
 
-void pt_pool_unreserve(struct pt_pool *pool, uint64_t tables)
+void pt_pool_trim(struct pt_pool *pool)
 {
-    ASSERT(tables <= pool->reserved);
-    pool->reserved -= tables;
     trim(pool, 1);
 }
 

@@ -12,6 +12,7 @@
 #ifndef EPT_POOL_H
 #define EPT_POOL_H
 
+#include "hv/base/assert.h"
 #include "hv/base/direct.h"
 #include "hv/base/status.h"
 #include "hv/base/types.h"
@@ -48,8 +49,38 @@ void pt_block_free(hpa_t block);
  * Every reservation is ended by pt_pool_unreserve() of what was not taken; that also gives wholly free
  * blocks back, except one that is kept warm.
  */
-hv_status_t pt_pool_reserve(struct pt_pool *pool, uint64_t tables) MUST_CHECK;
-void pt_pool_unreserve(struct pt_pool *pool, uint64_t tables);
+static inline hv_status_t pt_pool_reserve(struct pt_pool *pool, uint64_t tables) MUST_CHECK;
+static inline void pt_pool_unreserve(struct pt_pool *pool, uint64_t tables);
+
+/* The rare halves of these two: get blocks for `tables` more; give blocks back. */
+hv_status_t pt_pool_grow(struct pt_pool *pool, uint64_t tables) MUST_CHECK;
+void pt_pool_trim(struct pt_pool *pool);
+
+/* Tables that are free and not promised. */
+static inline uint64_t pt_pool_spare(const struct pt_pool *pool)
+{
+    return pool->free_tables - pool->reserved;
+}
+
+static inline hv_status_t pt_pool_reserve(struct pt_pool *pool, uint64_t tables)
+{
+    if (UNLIKELY(pt_pool_spare(pool) < tables)) {
+        hv_status_t status = pt_pool_grow(pool, tables);
+
+        if (status != HV_OK)
+            return status;
+    }
+    pool->reserved += tables;
+    return HV_OK;
+}
+
+static inline void pt_pool_unreserve(struct pt_pool *pool, uint64_t tables)
+{
+    ASSERT(tables <= pool->reserved);
+    pool->reserved -= tables;
+    if (UNLIKELY(pool->unused_blocks > 1))
+        pt_pool_trim(pool);
+}
 
 /* Give every wholly free block back, the warm one too: for the end of a pool's life. */
 void pt_pool_drain(struct pt_pool *pool);
