@@ -17,14 +17,8 @@ static uint64_t frame_of(hpa_t at)
     return at.v >> PAGE_SHIFT;
 }
 
-/* Where a frame lies between the edges of the tree. */
-struct place {
-    struct ledger_edge *left;  /* the last edge at or left of the frame, or NULL */
-    struct ledger_edge *right; /* the first edge right of it, or NULL */
-};
-
 /* Both neighbours in one descent: most calls need no more of the tree. */
-static struct place find(const struct ledger *l, uint64_t frame)
+static inline struct ledger_place find(const struct ledger *l, uint64_t frame)
 {
     struct tree_node *at = l->edges.root;
     struct tree_node *left = NULL, *right = NULL;
@@ -38,7 +32,7 @@ static struct place find(const struct ledger *l, uint64_t frame)
             at = at->child[0];
         }
     }
-    return (struct place){.left = edge_of(left), .right = edge_of(right)};
+    return (struct ledger_place){.left = edge_of(left), .right = edge_of(right)};
 }
 
 /* True when the segment right of `edge`, as the tree has it, is in force at `frame` (>= the edge). */
@@ -57,193 +51,276 @@ bool ledger_type(const struct ledger *l, hpa_t frame, enum memtype *memtype)
     return true;
 }
 
-hv_status_t ledger_check(const struct ledger *l, hpa_t base, uint64_t pages, enum memtype memtype)
+/* Can a wish live with a type in force? */
+static bool meets(struct ledger_wish *wish, const struct ledger_edge *edge)
+{
+    if (!wish->fixed) {
+        wish->memtype = (enum memtype)edge->memtype;
+        wish->fixed = true;
+    }
+    return edge->memtype == wish->memtype;
+}
+
+hv_status_t ledger_check(const struct ledger *l, hpa_t base, uint64_t pages,
+                         struct ledger_wish *wish)
 {
     uint64_t first = frame_of(base);
     uint64_t end = first + pages;
-    struct place place = find(l, first);
+    struct ledger_place place = find(l, first);
     struct ledger_edge *edge = place.right;
 
     ASSERT(pages != 0);
-    if (place.left != NULL && place.left->memtype != memtype && is_in_force(place.left, first))
+    wish->place = place;
+    if (place.left != NULL && is_in_force(place.left, first) && !meets(wish, place.left))
         return HV_E_CACHE_CONFLICT;
     while (edge != NULL && edge->node.key < end) {
-        if (edge->memtype != memtype && edge->refs != 0)
+        if (edge->refs != 0 && !meets(wish, edge))
             return HV_E_CACHE_CONFLICT;
         edge = next_of(edge);
     }
     return HV_OK;
 }
 
-/* A node of the caller's becomes the edge at `frame`; it is not in the tree yet. */
-static struct ledger_edge *take(struct ledger_edge **spare, uint64_t frame)
+bool ledger_next_free(const struct ledger *l, hpa_t base, uint64_t pages, struct ledger_part *part)
 {
-    struct ledger_edge *edge = *spare;
+    uint64_t end = frame_of(base) + pages;
+    uint64_t frame = frame_of(part->base) + part->pages;
 
-    ASSERT(edge != NULL);
-    *spare = NULL;
-    edge->node.key = frame; /* tree_insert() sets the rest of the node */
-    edge->twin = NULL;
-    edge->edges = 0;
-    edge->refs = 0;
+    while (frame < end) {
+        struct ledger_place place = find(l, frame);
+        const struct ledger_edge *left = place.left, *right = place.right;
+
+        if (left == NULL || !is_in_force(left, frame)) {
+            if (right != NULL)
+                end = MIN(end, right->node.key);
+            *part = (struct ledger_part){HPA(frame << PAGE_SHIFT), end - frame};
+            return true;
+        }
+        frame = left->twin != NULL ? left->twin->node.key : right->node.key;
+    }
+    return false;
+}
+
+/* ---- rings ---- */
+
+static void edge_init(struct ledger_edge *edge, uint64_t frame)
+{
+    edge->node.key = frame; /* the tree sets the rest of the node */
+    edge->next = edge;
+    edge->prev = edge;
+    edge->leads = true;
     edge->memtype = 0;
+    edge->refs = 0;
+    edge->twin = NULL;
+}
+
+/* `edge`, alone or the leader of a ring, with all of its ring into the ring of `leader`. */
+static void join(struct ledger_edge *leader, struct ledger_edge *edge)
+{
+    struct ledger_edge *after = leader->next, *last = edge->prev;
+
+    edge->leads = false;
+    leader->next = edge;
+    edge->prev = leader;
+    last->next = after;
+    after->prev = last;
+}
+
+static void leave(struct ledger_edge *edge)
+{
+    edge->next->prev = edge->prev;
+    edge->prev->next = edge->next;
+    edge->leads = false;
+}
+
+static struct ledger_edge *leader_of(const struct ledger *l, struct ledger_edge *edge)
+{
+    if (!edge->leads)
+        edge = edge_of(tree_find(&l->edges, edge->node.key));
+    ASSERT(edge != NULL); /* else it was never added */
     return edge;
 }
 
-/* The edge at `frame`, cut out of what lies right of `left` (NULL: nothing does). */
-static struct ledger_edge *cut(struct ledger *l, uint64_t frame, const struct ledger_edge *left,
-                               struct ledger_edge **spare)
+/* One mapping less starts or ends here: an edge of none falls out, both its sides are equal. */
+static void release(struct ledger *l, struct ledger_edge *edge)
 {
-    struct ledger_edge *edge = take(spare, frame);
+    struct ledger_edge *next = edge->next;
 
-    if (left != NULL && is_in_force(left, frame)) {
+    if (edge->leads && next == edge) {
+        tree_remove(&l->edges, &edge->node);
+    } else if (edge->leads) {
+        tree_replace(&l->edges, &edge->node, &next->node);
+        next->leads = true;
+        next->memtype = edge->memtype;
+        next->refs = edge->refs;
+        next->twin = edge->twin;
+    }
+    leave(edge);
+}
+
+/* ---- adding ---- */
+
+/* Cut what lies right of `left` (NULL: nothing does) at the frame of `edge`. */
+static void cut(struct ledger *l, struct ledger_edge *left, struct ledger_edge *edge)
+{
+    if (left != NULL && is_in_force(left, edge->node.key)) {
         edge->refs = left->refs;
         edge->memtype = left->memtype;
     }
-    tree_insert(&l->edges, &edge->node);
-    return edge;
+    tree_insert_after(&l->edges, left != NULL ? &left->node : NULL, &edge->node);
 }
 
 /* Put the parked last edge of an island into the tree; no-op on other edges. */
 static void open_island(struct ledger *l, struct ledger_edge *edge)
 {
-    struct ledger_edge *last = edge->twin;
+    struct ledger_edge *last = edge->twin, *next;
 
     if (last == NULL)
         return;
     edge->twin = NULL;
-    last->edges = edge->edges;
-    tree_insert(&l->edges, &last->node);
+    next = next_of(edge);
+    if (next != NULL && next->node.key == last->node.key)
+        join(next, last);
+    else
+        tree_insert_after(&l->edges, &edge->node, &last->node);
 }
 
-/* The general case of ledger_add(). `edge` is the first one's left neighbour or itself. */
-static void add_overlapping(struct ledger *l, struct ledger_edge *edge, uint64_t first,
-                            uint64_t end, enum memtype memtype, struct ledger_edge *spare[2])
+/* Lay the mapping over what is there. `edge` is its first one's left neighbour or at the same frame. */
+static void add_overlapping(struct ledger *l, struct ledger_edge *edge,
+                            struct ledger_mapping *mapping, enum memtype memtype)
 {
-    struct ledger_edge *last;
+    uint64_t first = mapping->first.node.key, end = mapping->last.node.key;
+    struct ledger_edge *before;
 
-    if (edge == NULL || edge->node.key != first)
-        edge = cut(l, first, edge, &spare[0]);
-    edge->edges++;
+    if (edge != NULL && is_in_force(edge, first))
+        open_island(l, edge);
+    if (edge != NULL && edge->node.key == first) {
+        join(edge, &mapping->first);
+    } else {
+        cut(l, edge, &mapping->first);
+        edge = &mapping->first;
+    }
     do {
         ASSERT(edge->refs == 0 || edge->memtype == memtype); /* else nobody asked ledger_check() */
-        last = edge;
+        before = edge;
         edge = next_of(edge);
-        if (edge == NULL || edge->node.key > end)
-            edge = cut(l, end, last, &spare[1]);
-        else
+        if (edge == NULL || edge->node.key > end) {
+            cut(l, before, &mapping->last);
+            edge = &mapping->last;
+        } else if (edge->node.key == end) {
+            join(edge, &mapping->last);
+        } else {
             open_island(l, edge);
-        last->refs++;
-        last->memtype = (uint8_t)memtype;
+        }
+        before->refs++;
+        before->memtype = (uint8_t)memtype;
     } while (edge->node.key != end);
-    edge->edges++;
 }
 
-static void add_island(struct ledger *l, uint64_t first, uint64_t end, enum memtype memtype,
-                       struct ledger_edge *spare[2])
+/* A mapping that is no island of its own. Not inlined: the island's way keeps its registers. */
+static __attribute__((noinline)) void add_to_others(struct ledger *l, struct ledger_edge *left,
+                                                    struct ledger_mapping *mapping,
+                                                    enum memtype memtype)
 {
-    struct ledger_edge *edge = take(&spare[0], first);
-
-    edge->twin = take(&spare[1], end);
-    edge->edges = 1;
-    edge->refs = 1;
-    edge->memtype = (uint8_t)memtype;
-    tree_insert(&l->edges, &edge->node);
+    if (left != NULL && left->node.key == mapping->first.node.key && left->twin != NULL &&
+        left->twin->node.key == mapping->last.node.key) {
+        ASSERT(left->memtype == memtype);
+        left->refs++;
+        join(left, &mapping->first);
+        join(left->twin, &mapping->last);
+    } else {
+        add_overlapping(l, left, mapping, memtype);
+    }
 }
 
-/* True when no live mapping touches [first, end], ends included. */
-static bool is_apart(const struct place *place, uint64_t first, uint64_t end)
+/* True when no live mapping overlaps [first, end) and none has an edge at `first`. */
+static bool is_apart(const struct ledger_place *place, uint64_t first, uint64_t end)
 {
     const struct ledger_edge *left = place->left;
 
     if (left != NULL && (left->node.key == first || is_in_force(left, first)))
         return false;
-    return place->right == NULL || place->right->node.key > end;
+    return place->right == NULL || place->right->node.key >= end;
 }
 
-void ledger_add(struct ledger *l, hpa_t base, uint64_t pages, enum memtype memtype,
-                struct ledger_edge *spare[2])
+void ledger_add(struct ledger *l, struct ledger_mapping *mapping, hpa_t base, uint64_t pages,
+                enum memtype memtype, const struct ledger_place *place)
 {
     uint64_t first = frame_of(base);
     uint64_t end = first + pages;
-    struct place place = find(l, first);
-    struct ledger_edge *left = place.left;
-    struct ledger_edge *last = left != NULL ? left->twin : NULL;
+    struct ledger_place at = place != NULL ? *place : find(l, first);
 
     ASSERT(pages != 0);
     l->mappings++;
-    if (last != NULL && last->node.key >= first) {
-        if (left->node.key == first && last->node.key == end) {
-            ASSERT(left->memtype == memtype);
-            left->edges++;
-            left->refs++;
-            return;
-        }
-        open_island(l, left);
-        place = find(l, first);
+    edge_init(&mapping->first, first);
+    edge_init(&mapping->last, end);
+    if (UNLIKELY(!is_apart(&at, first, end))) {
+        add_to_others(l, at.left, mapping, memtype);
+        return;
     }
-    if (is_apart(&place, first, end))
-        add_island(l, first, end, memtype, spare);
-    else
-        add_overlapping(l, place.left, first, end, memtype, spare);
+    mapping->first.twin = &mapping->last;
+    mapping->first.refs = 1;
+    mapping->first.memtype = (uint8_t)memtype;
+    tree_insert_after(&l->edges, at.left != NULL ? &at.left->node : NULL, &mapping->first.node);
 }
 
-/* One mapping less starts or ends at this edge: an edge of none falls out, both its sides are equal. */
-static struct ledger_edge *release(struct ledger *l, struct ledger_edge *edge)
+/* ---- removing ---- */
+
+/* One mapping less in the island of `first`; `last` is that mapping's. */
+static void remove_from_island(struct ledger_edge *first, struct ledger_edge *last)
 {
-    ASSERT(edge->edges != 0);
-    if (--edge->edges != 0)
-        return NULL;
-    tree_remove(&l->edges, &edge->node);
-    return edge;
+    ASSERT(first->twin->node.key == last->node.key);
+    if (--first->refs == 0) {
+        first->twin = NULL;
+    } else if (last->leads) {
+        first->twin = last->next;
+        first->twin->leads = true;
+    }
+    leave(last);
 }
 
-static void remove_island(struct ledger *l, struct ledger_edge *edge, struct ledger_edge *freed[2])
+void ledger_remove(struct ledger *l, struct ledger_mapping *mapping)
 {
-    edge->refs--;
-    freed[0] = release(l, edge);
-    freed[1] = freed[0] != NULL ? edge->twin : NULL;
-}
+    uint64_t end = mapping->last.node.key;
+    struct ledger_edge *edge = leader_of(l, &mapping->first);
 
-static void remove_overlapping(struct ledger *l, struct ledger_edge *start, uint64_t end,
-                               struct ledger_edge *freed[2])
-{
-    struct ledger_edge *edge = start;
-
-    do {
-        ASSERT(edge->refs != 0);
-        edge->refs--;
-        edge = next_of(edge);
-        ASSERT(edge != NULL && edge->node.key <= end);
-    } while (edge->node.key != end);
-    freed[0] = release(l, start);
-    freed[1] = release(l, edge);
-}
-
-void ledger_remove(struct ledger *l, hpa_t base, uint64_t pages, struct ledger_edge *freed[2])
-{
-    uint64_t end = frame_of(base) + pages;
-    struct ledger_edge *start = edge_of(tree_find(&l->edges, frame_of(base)));
-
-    ASSERT(pages != 0 && start != NULL);
-    if (start->twin != NULL) {
-        ASSERT(start->twin->node.key == end);
-        remove_island(l, start, freed);
+    if (LIKELY(edge->twin != NULL)) {
+        remove_from_island(edge, &mapping->last);
     } else {
-        remove_overlapping(l, start, end, freed);
+        do {
+            ASSERT(edge->refs != 0);
+            edge->refs--;
+            edge = next_of(edge);
+            ASSERT(edge != NULL && edge->node.key <= end);
+        } while (edge->node.key != end);
+        release(l, &mapping->last);
     }
+    release(l, &mapping->first);
     l->mappings--;
 }
 
-void ledger_split(struct ledger *l, uint64_t at_frame, struct ledger_edge *spare[1])
+void ledger_split(struct ledger *l, struct ledger_mapping *mapping, uint64_t at_frame,
+                  struct ledger_mapping *tail)
 {
-    struct ledger_edge *edge = find(l, at_frame).left;
+    struct ledger_edge *last = &mapping->last;
+    struct ledger_edge *edge;
 
-    ASSERT(edge != NULL && is_in_force(edge, at_frame));
-    ASSERT(edge->twin == NULL || edge->node.key != at_frame);
-    open_island(l, edge);
-    if (edge->node.key != at_frame)
-        edge = cut(l, at_frame, edge, &spare[0]);
-    edge->edges += 2;
+    ASSERT(mapping->first.node.key < at_frame && at_frame < last->node.key);
+    open_island(l, leader_of(l, &mapping->first));
+    edge_init(&tail->last, last->node.key);
+    join(leader_of(l, last), &tail->last);
+    release(l, last);
+
+    edge_init(last, at_frame);
+    edge_init(&tail->first, at_frame);
+    edge = find(l, at_frame).left;
+    ASSERT(edge != NULL);
+    if (edge->node.key == at_frame) {
+        join(edge, last);
+    } else {
+        cut(l, edge, last);
+        edge = last;
+    }
+    join(edge, &tail->first);
     l->mappings++;
 }

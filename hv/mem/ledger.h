@@ -2,8 +2,8 @@
  * Owns:     the one memory type in force of every frame that the hypervisor has mapped.
  * Promises: a type is fixed by a frame's first mapping and forgotten with its last; a request with
  *           another type is refused before anything changes; records are extents, never frames.
- * Needs:    two nodes per mapping, brought by the caller, so that adding cannot fail and removing needs
- *           nothing.
+ * Needs:    a record per mapping, the caller's from ledger_add() to ledger_remove(), so that neither of
+ *           them can fail.
  * Never:    table bits. The direct map needs no entry: a section's frames are never in it (section.h).
  *
  * The frame line is cut at every first and last edge of a live mapping. Each cut is a node; the segment to
@@ -12,11 +12,12 @@
  *      frame ---0-----------a===========b=======c--------------->
  *                     refs=1, WC    refs=2, WC   refs=0
  *
- * A mapping adds one to every segment between its edges.
+ * A mapping adds one to every segment between its edges. Edges of several mappings at one frame form a ring:
+ * one of them leads, is in the tree and speaks for all; when its mapping goes, the next one takes its place.
  *
- * Most mappings touch no other one. Such an island, or several mappings of exactly the same run, is in the
+ * Most mappings overlap no other one. Such an island, or several mappings of exactly the same run, is in the
  * tree with its first edge only; the last edge is parked at that one (twin) and goes into the tree when
- * another mapping touches the island.
+ * another mapping overlaps the island.
  *
  * A RAM frame without a type in force may have cache lines of an earlier write-back mapping. Whoever makes
  * its first mapping with another type than WB drops them before first use (window_flush_lines); going
@@ -30,11 +31,17 @@
 #include "hv/base/tree.h"
 
 struct ledger_edge {
-    struct tree_node node;    /* key: frame number of the edge */
-    struct ledger_edge *twin; /* an island's last edge, not in the tree; else NULL */
-    uint32_t edges;           /* live mappings that start or end here */
-    uint32_t refs;            /* live mappings over the segment to the right */
-    uint8_t memtype;          /* of that segment; meaningless when refs is 0 */
+    struct tree_node node;           /* key: frame number of the edge */
+    struct ledger_edge *next, *prev; /* ring of the edges at this frame */
+    bool leads;                      /* what follows is valid in the leading edge only */
+    uint8_t memtype;                 /* of the segment to the right; meaningless when refs is 0 */
+    uint32_t refs;                   /* live mappings over that segment */
+    struct ledger_edge *twin;        /* an island's leading last edge, not in the tree; else NULL */
+};
+
+/* One mapping of one contiguous run. The ledger's; the caller only gives the memory, in any state. */
+struct ledger_mapping {
+    struct ledger_edge first, last;
 };
 
 struct ledger {
@@ -42,37 +49,56 @@ struct ledger {
     uint64_t mappings;
 };
 
-/* The two nodes that a mapping of one contiguous run brings. Owner: the mapping's record. */
-struct ledger_nodes {
-    struct ledger_edge *edge[2];
+/* Where a frame lies between the edges of the tree. Valid until the ledger changes. */
+struct ledger_place {
+    struct ledger_edge *left;  /* the last edge at or left of the frame, or NULL */
+    struct ledger_edge *right; /* the first edge right of it, or NULL */
+};
+
+/* A type to map with; when it is not fixed, any will do. */
+struct ledger_wish {
+    enum memtype memtype;
+    bool fixed;
+    struct ledger_place place; /* out: of the run that was checked last */
+};
+
+/* A part of a run. */
+struct ledger_part {
+    hpa_t base;
+    uint64_t pages;
 };
 
 /* True, and *memtype set, when the frame has a type in force. */
 bool ledger_type(const struct ledger *l, hpa_t frame, enum memtype *memtype);
 
 /*
- * HV_OK, or HV_E_CACHE_CONFLICT when a frame of the run is in force with another type. pages is not 0,
- * here and below.
+ * HV_OK, or HV_E_CACHE_CONFLICT when a frame of the run is in force with another type than the wish has. The
+ * first type in force that is found fixes a wish that was open. pages is not 0, here and below.
  */
-hv_status_t ledger_check(const struct ledger *l, hpa_t base, uint64_t pages, enum memtype memtype) MUST_CHECK;
+hv_status_t ledger_check(const struct ledger *l, hpa_t base, uint64_t pages,
+                         struct ledger_wish *wish) MUST_CHECK;
 
 /*
- * Record a mapping. ledger_check() has said HV_OK. Takes from `spare` the nodes it needs and leaves NULL in
- * the places taken; a node not needed (the edge existed) stays with the caller, who frees it.
+ * Parts of the run of which no frame has a type in force: true, and *part is the first one that lies at or
+ * behind part->base + part->pages. Start with {base, 0}.
  */
-void ledger_add(struct ledger *l, hpa_t base, uint64_t pages, enum memtype memtype,
-                struct ledger_edge *spare[2]);
+bool ledger_next_free(const struct ledger *l, hpa_t base, uint64_t pages, struct ledger_part *part);
 
 /*
- * Forget a mapping that was added with exactly this run. Nodes that fall out go to freed[0..1] (NULL
- * when none).
+ * Record a mapping. ledger_check() has said HV_OK; when it was asked for this run and nothing changed since,
+ * `place` is what it found, and saves a search, else NULL.
  */
-void ledger_remove(struct ledger *l, hpa_t base, uint64_t pages, struct ledger_edge *freed[2]);
+void ledger_add(struct ledger *l, struct ledger_mapping *mapping, hpa_t base, uint64_t pages,
+                enum memtype memtype, const struct ledger_place *place);
+
+/* Forget a mapping; its record is the caller's again. */
+void ledger_remove(struct ledger *l, struct ledger_mapping *mapping);
 
 /*
  * Cut a recorded mapping in two at frame number `at_frame`, strictly inside it, as if it had been added
- * as two. Takes spare[0] if the edge did not exist.
+ * as two; `tail` becomes the second.
  */
-void ledger_split(struct ledger *l, uint64_t at_frame, struct ledger_edge *spare[1]);
+void ledger_split(struct ledger *l, struct ledger_mapping *mapping, uint64_t at_frame,
+                  struct ledger_mapping *tail);
 
 #endif

@@ -26,6 +26,7 @@ struct section {
     uint32_t id;
     uint32_t protect;
     uint32_t attributes;
+    uint32_t allowed; /* access that the protection lets anybody ask for */
     uint32_t handles;
     uint32_t ranges;
     uint32_t views;
@@ -112,14 +113,16 @@ static hv_status_t check_protection(uint32_t protect, uint32_t attributes)
     }
 }
 
-/* What the section's protection lets anybody ask for. */
-static bool protection_allows(uint32_t protect, uint32_t access)
+/* What a protection lets anybody ask for. */
+static uint32_t access_allowed(uint32_t protect)
 {
-    bool writes = protect == HV_PAGE_READWRITE || protect == HV_PAGE_EXECUTE_READWRITE;
-    bool executes = protect == HV_PAGE_EXECUTE_READ || protect == HV_PAGE_EXECUTE_READWRITE;
+    uint32_t allowed = ACCESS_ALL & ~(uint32_t)(HV_SECTION_MAP_WRITE | HV_SECTION_MAP_EXECUTE);
 
-    return (writes || !(access & HV_SECTION_MAP_WRITE)) &&
-           (executes || !(access & HV_SECTION_MAP_EXECUTE));
+    if (protect == HV_PAGE_READWRITE || protect == HV_PAGE_EXECUTE_READWRITE)
+        allowed |= HV_SECTION_MAP_WRITE;
+    if (protect == HV_PAGE_EXECUTE_READ || protect == HV_PAGE_EXECUTE_READWRITE)
+        allowed |= HV_SECTION_MAP_EXECUTE;
+    return allowed;
 }
 
 static hv_status_t check_size(uint64_t max_size, uint32_t attributes, bool has_backing)
@@ -231,6 +234,7 @@ hv_status_t hv_section_create(hv_handle_t *section, uint32_t access, const char 
     made->backing = frames;
     made->protect = protect;
     made->attributes = attributes;
+    made->allowed = access_allowed(protect);
     made->default_type = default_type_of(frames.origin, attributes);
     if (name != NULL)
         memcpy(made->name, name, strlen(name) + 1);
@@ -271,7 +275,7 @@ hv_status_t hv_section_open(hv_handle_t *section, uint32_t access, const char *n
     found = find_name(name);
     if (found == NULL) {
         status = HV_E_NOT_FOUND;
-    } else if (!protection_allows(found->protect, access)) {
+    } else if ((access & ~found->allowed) != 0) {
         status = HV_E_ACCESS_DENIED;
     } else {
         entry.object = found;
@@ -364,6 +368,20 @@ static uint32_t *count_of(struct section *section, enum section_user user)
     return user == SECTION_USER_VIEW ? &section->views : &section->ranges;
 }
 
+hv_status_t section_find(hv_handle_t handle, uint32_t access, struct section **section)
+{
+    hv_status_t status = section_of(handle, access, section);
+
+    if (status == HV_OK && (access & ~(*section)->allowed) != 0)
+        return HV_E_SECTION_PROTECTION;
+    return status;
+}
+
+void section_keep(struct section *section, enum section_user user)
+{
+    (*count_of(section, user))++;
+}
+
 hv_status_t section_ref(hv_handle_t handle, uint32_t access, enum section_user user,
                         struct section **section)
 {
@@ -371,11 +389,9 @@ hv_status_t section_ref(hv_handle_t handle, uint32_t access, enum section_user u
     hv_status_t status;
 
     lock_acquire(&section_lock);
-    status = section_of(handle, access, &found);
-    if (status == HV_OK && !protection_allows(found->protect, access))
-        status = HV_E_SECTION_PROTECTION;
+    status = section_find(handle, access, &found);
     if (status == HV_OK) {
-        (*count_of(found, user))++;
+        section_keep(found, user);
         *section = found;
     }
     lock_release(&section_lock);

@@ -126,6 +126,13 @@ enum section_user { SECTION_USER_RANGE, SECTION_USER_VIEW };
 hv_status_t section_ref(hv_handle_t handle, uint32_t access, enum section_user user,
                         struct section **section) MUST_CHECK;
 
+/*
+ * The two halves of section_ref(), for a caller that holds section_lock and keeps it from one to the other:
+ * what is found lives as long as the lock is held, and longer when it is kept.
+ */
+hv_status_t section_find(hv_handle_t handle, uint32_t access, struct section **section) MUST_CHECK;
+void section_keep(struct section *section, enum section_user user);
+
 /* One more reference of the same kind, for a record that was cut in two. Cannot fail. */
 void section_ref_again(struct section *section, enum section_user user);
 

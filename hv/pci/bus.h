@@ -127,8 +127,19 @@ bool device_is_known(const struct hv_device *device);
  * The BAR that an API call means. HV_E_INVALID_PARAMETER_2: index out of range; HV_E_NO_SUCH_BAR: absent,
  * I/O or upper half.
  */
-hv_status_t device_memory_bar(struct hv_device *device, enum hv_bar index,
-                              struct hv_bar_state **bar) MUST_CHECK;
+static inline MUST_CHECK hv_status_t device_memory_bar(struct hv_device *device, enum hv_bar index,
+                                                       struct hv_bar_state **bar)
+{
+    struct hv_bar_state *state;
+
+    if ((unsigned)index >= HV_BAR_COUNT)
+        return HV_E_INVALID_PARAMETER_2;
+    state = &device->bar[index];
+    if (state->bytes == 0 || state->io)
+        return HV_E_NO_SUCH_BAR;
+    *bar = state;
+    return HV_OK;
+}
 
 /* Around every access callback, so that a device is not destroyed under its own code. */
 static inline void device_enter(struct hv_device *device)

@@ -45,32 +45,34 @@ static bool has_device(const struct hv_device_host *host, const struct hv_device
     return false;
 }
 
-bool device_is_known(const struct hv_device *device)
+/* Where a device that was looked up before is found again at once. */
+#define SEEN_DEVICES 64u
+static const struct hv_device *seen[SEEN_DEVICES];
+
+static const struct hv_device **seen_place(const struct hv_device *device)
+{
+    return &seen[(uintptr_t)device / KIB(1) % SEEN_DEVICES];
+}
+
+static bool look_up(const struct hv_device *device)
 {
     bool known = false;
 
-    if (!device)
-        return false;
     lock_acquire(&registry.lock);
     for (unsigned i = 0; i < MAX_HOSTS && !known; i++)
         if (registry.ports[i].host)
             known = has_device(registry.ports[i].host, device);
+    if (known)
+        __atomic_store_n(seen_place(device), device, __ATOMIC_RELAXED);
     lock_release(&registry.lock);
     return known;
 }
 
-hv_status_t device_memory_bar(struct hv_device *device, enum hv_bar index,
-                              struct hv_bar_state **bar)
+bool device_is_known(const struct hv_device *device)
 {
-    struct hv_bar_state *state;
-
-    if ((unsigned)index >= HV_BAR_COUNT)
-        return HV_E_INVALID_PARAMETER_2;
-    state = &device->bar[index];
-    if (state->bytes == 0 || state->io)
-        return HV_E_NO_SUCH_BAR;
-    *bar = state;
-    return HV_OK;
+    if (!device)
+        return false;
+    return __atomic_load_n(seen_place(device), __ATOMIC_RELAXED) == device || look_up(device);
 }
 
 /* ---- hosts ---- */
@@ -210,6 +212,8 @@ static hv_status_t find_slot(const struct hv_device_host *host, const struct hv_
 static void set_slot(struct hv_device_host *host, unsigned slot, struct hv_device *device)
 {
     lock_acquire(&registry.lock);
+    if (!device)
+        __atomic_store_n(seen_place(host->slot[slot]), NULL, __ATOMIC_RELAXED);
     host->slot[slot] = device;
     host->slot_end = MAX(host->slot_end, slot + 1);
     while (host->slot_end > PCI_HOST_BRIDGE + 1 && !host->slot[host->slot_end - 1])

@@ -19,8 +19,7 @@ static void describe_range(const struct hv_bar_state *bar, const struct hv_range
         .live = bar->live,
         .trapped_writes = range->trapped_writes,
     };
-    for (unsigned level = 1; level < PT_LEVELS; level++)
-        info->leaves[level] = range->leaves[level];
+    range_leaves(bar, range, info->leaves);
 }
 
 hv_status_t hv_mmio_range_query(struct hv_device *device, enum hv_bar bar, uint64_t bar_page,

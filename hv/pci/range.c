@@ -12,6 +12,8 @@
  */
 #include "hv/pci/range.h"
 
+#include "hv/base/bits.h"
+#include "hv/base/string.h"
 #include "hv/mem/section.h"
 #include "hv/mem/slab.h"
 #include "hv/mem/window.h"
@@ -21,47 +23,9 @@
      HV_MMIO_NO_LARGE | HV_MMIO_IGNORE_GUEST_PAT | HV_MMIO_TRACK_DIRTY)
 #define FLAGS_NOT_BUILT (HV_MMIO_REPLACE | HV_MMIO_TRACK_DIRTY)
 
-/* The machine's range records and ledger edges. Lock: each its own, a leaf lock. */
+/* The machine's range records, and those of runs after the first. Lock: each its own, a leaf lock. */
 static struct slab range_slab = SLAB_INIT("range", struct hv_range);
-static struct slab edge_slab = SLAB_INIT("ledger edge", struct ledger_edge);
-
-/* ---- the shape of a range ---- */
-
-/* A piece of a range whose frames are contiguous. Start with {0} and call run_next() until false. */
-struct run {
-    uint64_t page; /* counted from the range's first */
-    uint64_t pages;
-    hpa_t frame;
-};
-
-static bool run_next(const struct hv_range *range, struct run *run)
-{
-    run->page += run->pages;
-    if (run->page == range->pages)
-        return false;
-    if (run->page == 0) {
-        run->frame = range->first_frame;
-        run->pages = range->first_pages;
-        return true;
-    }
-    run->frame = section_frame(range->section, range->section_page + run->page, &run->pages);
-    run->pages = MIN(run->pages, range->pages - run->page);
-    return true;
-}
-
-static void find_first_run(struct hv_range *range)
-{
-    uint64_t pages;
-
-    range->first_frame = section_frame(range->section, range->section_page, &pages);
-    range->first_pages = MIN(pages, range->pages);
-}
-
-/* The guest-physical address of a page of the range when its BAR is at `base`. */
-static uint64_t page_address(const struct hv_range *range, uint64_t base, uint64_t page)
-{
-    return base + ((range->node.key + page) << PAGE_SHIFT);
-}
+static struct slab run_slab = SLAB_INIT("run", struct hv_run);
 
 static struct hv_range *range_of(struct tree_node *node)
 {
@@ -83,40 +47,45 @@ static uint64_t most_tables(const struct pt_root *root, uint64_t address, uint64
     return pt_tables_needed(root, address, HPA(0), pages, 1);
 }
 
+/* The guest-physical address of the first page of the range when its BAR is at `base`. */
+static uint64_t range_address(const struct hv_range *range, uint64_t base)
+{
+    return base + (range->node.key << PAGE_SHIFT);
+}
+
 /* An upper bound of the tables that activate() takes. */
 static uint64_t tables_needed(const struct pt_root *root, const struct hv_range *range,
                               uint64_t base)
 {
+    uint64_t address = range_address(range, base);
     uint64_t tables = 0;
 
-    for (struct run run = {0}; run_next(range, &run);)
-        tables += pt_tables_needed(root, page_address(range, base, run.page), run.frame, run.pages,
-                                   range->attr.max_level);
-    if (range->first_pages == range->pages)
+    for (const struct hv_run *run = &range->run; run; run = run->next) {
+        tables += pt_tables_needed(root, address, run->frame, run->pages, range->attr.max_level);
+        address += run->pages << PAGE_SHIFT;
+    }
+    if (!range->run.next)
         return tables;
     /* Runs share tables. */
-    return MIN(tables, most_tables(root, page_address(range, base, 0), range->pages));
+    return MIN(tables, most_tables(root, range_address(range, base), range->pages));
 }
 
-static void activate(struct pt_root *root, struct hv_range *range, uint64_t base,
+static void activate(struct pt_root *root, const struct hv_range *range, uint64_t base,
                      struct pt_flush *flush)
 {
-    for (unsigned level = 1; level < PT_LEVELS; level++)
-        range->leaves[level] = 0 - root->leaves[level];
-    for (struct run run = {0}; run_next(range, &run);)
-        pt_map(root, page_address(range, base, run.page), run.frame, run.pages, &range->attr,
-               flush);
-    for (unsigned level = 1; level < PT_LEVELS; level++)
-        range->leaves[level] += root->leaves[level];
+    uint64_t address = range_address(range, base);
+
+    for (const struct hv_run *run = &range->run; run; run = run->next) {
+        pt_map(root, address, run->frame, run->pages, &range->attr, flush);
+        address += run->pages << PAGE_SHIFT;
+    }
 }
 
-static void deactivate(struct pt_root *root, struct hv_range *range, uint64_t base,
+static void deactivate(struct pt_root *root, const struct hv_range *range, uint64_t base,
                        struct pt_flush *flush)
 {
     /* No leaf spans two ranges, so nothing is split and no table is taken. */
-    pt_unmap(root, page_address(range, base, 0), range->pages, flush);
-    for (unsigned level = 1; level < PT_LEVELS; level++)
-        range->leaves[level] = 0;
+    pt_unmap(root, range_address(range, base), range->pages, flush);
 }
 
 hv_status_t ranges_activate(struct hv_bar_state *bar, uint64_t base, struct pt_flush *flush)
@@ -147,6 +116,78 @@ void ranges_deactivate(struct hv_bar_state *bar, struct pt_flush *flush)
         deactivate(root, range_of(node), bar->live_base, flush);
 }
 
+void range_leaves(const struct hv_bar_state *bar, const struct hv_range *range,
+                  uint64_t leaves[PT_LEVELS])
+{
+    struct vm *vm = bar->device->host->vm;
+    uint64_t address = range_address(range, bar->live_base);
+    uint64_t end = address + (range->pages << PAGE_SHIFT);
+    struct pt_leaf leaf;
+
+    memset(leaves, 0, PT_LEVELS * sizeof(*leaves));
+    while (bar->live && address < end) {
+        bool present;
+
+        /* The device's lock keeps the leaves; the tables may change around them from one to the next. */
+        lock_acquire(&vm->tables_lock);
+        present = pt_lookup(&vm->tables, address, &leaf);
+        lock_release(&vm->tables_lock);
+        ASSERT(present);
+        leaves[leaf.level]++;
+        address += pt_span(leaf.level);
+    }
+}
+
+/* ---- create: what is asked for ---- */
+
+/* A piece of the range whose frames are contiguous. */
+struct piece {
+    uint64_t page; /* counted from the range's first */
+    uint64_t pages;
+    hpa_t frame;
+};
+
+/* A create call. */
+struct request {
+    struct hv_bar_state *bar;
+    uint64_t bar_page, pages;
+    uint32_t flags;
+    struct section *section;
+    uint64_t section_page;
+    struct piece first; /* looked up once; mostly the only one */
+};
+
+static struct piece piece_at(const struct request *req, uint64_t page)
+{
+    uint64_t run;
+    hpa_t frame = section_frame(req->section, req->section_page + page, &run);
+
+    return (struct piece){.page = page, .pages = MIN(run, req->pages - page), .frame = frame};
+}
+
+static bool is_last(const struct request *req, const struct piece *piece)
+{
+    return piece->page + piece->pages == req->pages;
+}
+
+static struct piece next_piece(const struct request *req, const struct piece *piece)
+{
+    return piece_at(req, piece->page + piece->pages);
+}
+
+/* What the bits WRITEABLE and EXECUTABLE mean for section and leaves. */
+static const struct {
+    uint8_t access, rights;
+} by_rights[] = {
+    [HV_MMIO_READ_ONLY] = {HV_SECTION_MAP_READ, PT_R},
+    [HV_MMIO_WRITEABLE] = {HV_SECTION_MAP_READ | HV_SECTION_MAP_WRITE, PT_R | PT_W},
+    [HV_MMIO_EXECUTABLE] = {HV_SECTION_MAP_READ | HV_SECTION_MAP_EXECUTE, PT_R | PT_X},
+    [HV_MMIO_WRITEABLE |
+        HV_MMIO_EXECUTABLE] = {HV_SECTION_MAP_READ | HV_SECTION_MAP_WRITE | HV_SECTION_MAP_EXECUTE,
+                               PT_R | PT_W | PT_X},
+};
+#define RIGHTS(flags) ((flags) & (HV_MMIO_WRITEABLE | HV_MMIO_EXECUTABLE))
+
 /* ---- create: check ---- */
 
 /* Legal by itself? Then: can this build and CPU do it? */
@@ -163,82 +204,54 @@ static hv_status_t check_flags(enum hv_bar bar, uint32_t flags)
     return HV_OK;
 }
 
-static hv_status_t ref_section(hv_handle_t handle, uint32_t flags, struct section **section)
+/*
+ * wish->memtype becomes the type that the frames get, when they may have it. Caller holds section_lock.
+ */
+static hv_status_t choose_type(const struct request *req, struct ledger_wish *wish)
 {
-    uint32_t access = HV_SECTION_MAP_READ;
+    static const uint8_t types[] = {MEMTYPE_WB, MEMTYPE_UC, MEMTYPE_WC,
+                                    MEMTYPE_WT, MEMTYPE_WP, MEMTYPE_WB};
+    uint32_t flag = req->flags & HV_MMIO_MT_MASK;
+    struct piece piece = req->first;
+    hv_status_t status;
 
-    if (flags & HV_MMIO_WRITEABLE)
-        access |= HV_SECTION_MAP_WRITE;
-    if (flags & HV_MMIO_EXECUTABLE)
-        access |= HV_SECTION_MAP_EXECUTE;
-    return section_ref(handle, access, SECTION_USER_RANGE, section);
-}
-
-/* The type that the flags ask for. Caller holds section_lock. */
-static enum memtype choose_type(const struct hv_range *draft)
-{
-    enum memtype in_force;
-
-    switch (draft->flags & HV_MMIO_MT_MASK) {
-    case HV_MMIO_MT_UC:
-        return MEMTYPE_UC;
-    case HV_MMIO_MT_WC:
-        return MEMTYPE_WC;
-    case HV_MMIO_MT_WT:
-        return MEMTYPE_WT;
-    case HV_MMIO_MT_WP:
-        return MEMTYPE_WP;
-    case HV_MMIO_MT_WB:
-        return MEMTYPE_WB;
-    default:
-        if (ledger_type(&hv_ledger, draft->first_frame, &in_force))
-            return in_force;
-        return section_default_type(draft->section);
+    wish->memtype = (enum memtype)types[FIELD_GET(HV_MMIO_MT_MASK, flag)];
+    wish->fixed = flag != HV_MMIO_MT_DEFAULT;
+    status = ledger_check(&hv_ledger, piece.frame, piece.pages, wish);
+    while (status == HV_OK && UNLIKELY(!is_last(req, &piece))) {
+        piece = next_piece(req, &piece);
+        status = ledger_check(&hv_ledger, piece.frame, piece.pages, wish);
     }
-}
-
-/* May the frames have this type? Caller holds section_lock. */
-static hv_status_t check_type(const struct hv_range *draft, enum memtype memtype)
-{
-    bool cached = memtype != MEMTYPE_UC && memtype != MEMTYPE_WC;
-
+    if (status != HV_OK)
+        return status;
+    if (!wish->fixed)
+        wish->memtype = section_default_type(req->section);
     /* Under second-level translation no MTRR would stop the CPU from caching device memory. */
-    if (cached && !section_is_ram(draft->section))
+    if (wish->memtype != MEMTYPE_UC && wish->memtype != MEMTYPE_WC && !section_is_ram(req->section))
         return HV_E_CACHE_CONFLICT;
-    for (struct run run = {0}; run_next(draft, &run);) {
-        hv_status_t status = ledger_check(&hv_ledger, run.frame, run.pages, memtype);
-
-        if (status != HV_OK)
-            return status;
-    }
     return HV_OK;
 }
 
-static struct pt_attr leaf_attr(uint32_t flags, enum memtype memtype)
+/* Large executable leaves wake the iTLB multihit erratum where the CPU has it. */
+static uint8_t largest_leaf(uint32_t flags)
 {
-    struct pt_attr attr = {.rights = PT_R, .memtype = (uint8_t)memtype, .max_level = 1};
-    bool executable = (flags & HV_MMIO_EXECUTABLE) != 0;
-
-    if (flags & HV_MMIO_WRITEABLE)
-        attr.rights |= PT_W;
-    if (executable)
-        attr.rights |= PT_X;
-    attr.ignore_pat = (flags & HV_MMIO_IGNORE_GUEST_PAT) != 0;
-
-    /* Large executable leaves wake the iTLB multihit erratum where the CPU has it. */
-    if ((flags & HV_MMIO_NO_LARGE) || (executable && !hv_caps.large_executable))
-        return attr;
-    if (hv_caps.large_2m)
-        attr.max_level = hv_caps.large_1g ? 3 : 2;
-    return attr;
+    if (flags & (HV_MMIO_NO_LARGE | HV_MMIO_EXECUTABLE))
+        if ((flags & HV_MMIO_NO_LARGE) || !hv_caps.large_executable)
+            return 1;
+    if (!hv_caps.large_2m)
+        return 1;
+    return hv_caps.large_1g ? 3 : 2;
 }
 
-static bool overlaps(const struct hv_bar_state *bar, const struct hv_range *draft)
+/* The last range that starts at or below the last page asked for: the neighbour below, or in the way. */
+static struct hv_range *range_below(const struct request *req)
 {
-    uint64_t last_page = draft->node.key + draft->pages - 1;
-    const struct hv_range *below = range_of(tree_find_le(&bar->ranges, last_page));
+    return range_of(tree_find_le(&req->bar->ranges, req->bar_page + req->pages - 1));
+}
 
-    return below && below->node.key + below->pages > draft->node.key;
+static bool is_in_the_way(const struct hv_range *below, const struct request *req)
+{
+    return below && below->node.key + below->pages > req->bar_page;
 }
 
 /* Is [first, first + count) inside [0, limit)? */
@@ -249,177 +262,212 @@ static bool fits(uint64_t first, uint64_t count, uint64_t limit)
 
 /* ---- create: reserve ---- */
 
-/* Everything that committing a range takes. */
-struct reservation {
-    struct hv_range *range;
-    struct ledger_edge *edges; /* two per run, chained through node.child[0] */
-    uint64_t tables;           /* promised by the pool */
-};
-
-static bool push_edge(struct reservation *res)
+static void free_records(struct hv_range *range)
 {
-    struct ledger_edge *edge = slab_alloc(&edge_slab);
+    for (struct hv_run *run = range->run.next; run;) {
+        struct hv_run *next = run->next;
 
-    if (!edge)
-        return false;
-    edge->node.child[0] = res->edges ? &res->edges->node : NULL;
-    res->edges = edge;
-    return true;
+        slab_free(&run_slab, run);
+        run = next;
+    }
+    slab_free(&range_slab, range);
 }
 
-static struct ledger_edge *pop_edge(struct reservation *res)
+/* The runs after the first. */
+static bool make_runs(const struct request *req, struct hv_range *range)
 {
-    struct ledger_edge *edge = res->edges;
-    struct tree_node *next = edge->node.child[0];
+    struct piece piece = req->first;
+    struct hv_run **end = &range->run.next;
 
-    edge->node.child[0] = NULL;
-    res->edges = next ? CONTAINER_OF(next, struct ledger_edge, node) : NULL;
-    return edge;
-}
+    while (!is_last(req, &piece)) {
+        struct hv_run *run = slab_take(&run_slab);
 
-static void release_records(struct reservation *res)
-{
-    while (res->edges)
-        slab_free(&edge_slab, pop_edge(res));
-    slab_free(&range_slab, res->range);
-}
-
-static bool reserve_records(const struct hv_range *draft, struct reservation *res)
-{
-    res->range = slab_alloc(&range_slab);
-    if (!res->range)
-        return false;
-    for (struct run run = {0}; run_next(draft, &run);)
-        if (!push_edge(res) || !push_edge(res))
+        if (!run)
             return false;
+        piece = next_piece(req, &piece);
+        run->frame = piece.frame;
+        run->pages = piece.pages;
+        run->next = NULL;
+        *end = run;
+        end = &run->next;
+    }
     return true;
 }
 
-static hv_status_t reserve_tables(const struct hv_bar_state *bar, const struct hv_range *draft,
-                                  struct reservation *res)
+static struct hv_range *make_records(const struct request *req, enum memtype memtype)
 {
-    struct vm *vm = bar->device->host->vm;
-    uint64_t tables;
-    hv_status_t status;
+    struct hv_range *range = slab_take(&range_slab);
 
-    if (!bar->live)
-        return HV_OK; /* going live will reserve for all ranges of the BAR */
-    lock_acquire(&vm->tables_lock);
-    tables = tables_needed(&vm->tables, draft, bar->live_base);
-    status = pt_pool_reserve(&vm->pool, tables);
-    lock_release(&vm->tables_lock);
-    if (status == HV_OK)
-        res->tables = tables;
-    return status;
+    if (!range)
+        return NULL;
+    range->node.key = req->bar_page;
+    range->pages = req->pages;
+    range->section_page = req->section_page;
+    range->section = req->section;
+    range->flags = req->flags;
+    range->attr.rights = by_rights[RIGHTS(req->flags)].rights;
+    range->attr.memtype = (uint8_t)memtype;
+    range->attr.ignore_pat = (req->flags & HV_MMIO_IGNORE_GUEST_PAT) != 0;
+    range->attr.max_level = largest_leaf(req->flags);
+    range->trapped_writes = 0;
+    range->run.frame = req->first.frame;
+    range->run.pages = req->first.pages;
+    range->run.next = NULL;
+    if (UNLIKELY(!is_last(req, &req->first)) && !make_runs(req, range)) {
+        free_records(range);
+        return NULL;
+    }
+    return range;
 }
 
-static hv_status_t reserve(const struct hv_bar_state *bar, const struct hv_range *draft,
-                           struct reservation *res)
+/* More than activate() takes, whatever the range is like; cheaper to tell than how many. */
+static uint64_t tables_at_most(uint64_t pages)
 {
-    hv_status_t status = HV_E_NO_MEMORY;
+    return 2 * (PT_LEVELS - 1) + pages / 256;
+}
 
-    if (bar->device->range_count >= PCI_RANGES_PER_DEV)
-        return HV_E_QUOTA;
-    if (reserve_records(draft, res))
-        status = reserve_tables(bar, draft, res);
-    if (status != HV_OK)
-        release_records(res);
-    return status;
+/* Caller holds vm->tables_lock. */
+static hv_status_t reserve_tables(struct vm *vm, const struct hv_range *range, uint64_t base,
+                                  uint64_t *tables)
+{
+    *tables = tables_at_most(range->pages);
+    if (UNLIKELY(*tables > pt_pool_spare(&vm->pool)))
+        *tables = tables_needed(&vm->tables, range, base);
+    return pt_pool_reserve(&vm->pool, *tables);
+}
+
+/* A dirty line left from write-back days would later overwrite what the guest stores. */
+static void flush_stale_lines(const struct hv_range *range)
+{
+    for (const struct hv_run *run = &range->run; run; run = run->next) {
+        struct ledger_part part = {.base = run->frame};
+
+        /* Where a type is in force this was done before; a write-back window would break that type. */
+        while (ledger_next_free(&hv_ledger, run->frame, run->pages, &part))
+            window_flush_lines(part.base, part.pages);
+    }
 }
 
 /* ---- create: commit. Nothing below can fail ---- */
 
 /* From here on the frames have the range's type. Caller holds section_lock. */
-static void fix_type(const struct hv_range *range, struct reservation *res)
+static void fix_type(struct hv_range *range, const struct ledger_place *place)
 {
-    bool stale_lines = range->attr.memtype != MEMTYPE_WB && section_is_ram(range->section);
+    enum memtype memtype = (enum memtype)range->attr.memtype;
+    struct hv_run *run = &range->run;
 
-    for (struct run run = {0}; run_next(range, &run);) {
-        struct ledger_edge *spare[2] = {pop_edge(res), pop_edge(res)};
-
-        ledger_add(&hv_ledger, run.frame, run.pages, (enum memtype)range->attr.memtype, spare);
-        slab_free(&edge_slab, spare[0]);
-        slab_free(&edge_slab, spare[1]);
-        /* A dirty line left from write-back days would later overwrite what the guest stores. */
-        if (stale_lines)
-            window_flush_lines(run.frame, run.pages);
+    if (LIKELY(!run->next)) {
+        ledger_add(&hv_ledger, &run->mapping, run->frame, run->pages, memtype, place);
+        return;
     }
+    for (; run; run = run->next)
+        ledger_add(&hv_ledger, &run->mapping, run->frame, run->pages, memtype, NULL);
 }
 
-static void commit(struct hv_bar_state *bar, const struct hv_range *draft, struct reservation *res)
+/* Everything but leaves. */
+static void record(struct hv_bar_state *bar, struct hv_range *range, struct hv_range *below,
+                   const struct ledger_place *place)
 {
-    struct vm *vm = bar->device->host->vm;
-    struct hv_range *range = res->range;
-    struct pt_flush flush = {0};
-
-    *range = *draft;
-    fix_type(range, res);
-    tree_insert(&bar->ranges, &range->node);
+    section_keep(range->section, SECTION_USER_RANGE);
+    fix_type(range, place);
+    tree_insert_after(&bar->ranges, below ? &below->node : NULL, &range->node);
     bar->range_pages += range->pages;
     bar->device->range_count++;
-    if (!bar->live)
-        return;
+}
+
+/* Likewise, and leaves. Can fail in its first step only. */
+static hv_status_t record_live(struct hv_bar_state *bar, struct hv_range *range,
+                               struct hv_range *below, const struct ledger_place *place)
+{
+    struct vm *vm = bar->device->host->vm;
+    struct pt_flush flush = {0};
+    uint64_t tables;
+    hv_status_t status;
+
     lock_acquire(&vm->tables_lock);
-    activate(&vm->tables, range, bar->live_base, &flush);
-    vm_flush(vm, &flush);
-    pt_pool_unreserve(&vm->pool, res->tables - flush.taken);
+    status = reserve_tables(vm, range, bar->live_base, &tables);
+    if (status == HV_OK) {
+        record(bar, range, below, place);
+        activate(&vm->tables, range, bar->live_base, &flush);
+        if (flush.needed)
+            vm_flush(vm, &flush);
+        pt_pool_unreserve(&vm->pool, tables - flush.taken);
+    }
     lock_release(&vm->tables_lock);
+    return status;
 }
 
 /* ---- create ---- */
 
-/* Checks 6 to 9 of the contract, then the change. Caller holds the device's lock and section_lock. */
-static hv_status_t create_in_section(struct hv_bar_state *bar, struct hv_range *draft)
+/* Check 9, then the change. `below`: the neighbour below, or NULL. */
+static hv_status_t make_range(const struct request *req, struct hv_range *below,
+                              const struct ledger_wish *wish)
 {
-    struct reservation res = {0};
-    enum memtype memtype;
-    hv_status_t status;
+    struct hv_range *range;
+    hv_status_t status = HV_OK;
 
-    if (!fits(draft->section_page, draft->pages, section_pages(draft->section)))
-        return HV_E_INVALID_VIEW_SIZE;
-    find_first_run(draft);
-    memtype = choose_type(draft);
-    status = check_type(draft, memtype);
-    if (status != HV_OK)
-        return status;
-    draft->attr = leaf_attr(draft->flags, memtype);
-    if (overlaps(bar, draft))
-        return HV_E_CONFLICTING_ADDRESSES;
-    status = reserve(bar, draft, &res);
-    if (status != HV_OK)
-        return status;
-    commit(bar, draft, &res);
-    return HV_OK;
+    if (req->bar->device->range_count >= PCI_RANGES_PER_DEV)
+        return HV_E_QUOTA;
+    range = make_records(req, wish->memtype);
+    if (!range)
+        return HV_E_NO_MEMORY;
+    if (UNLIKELY(wish->memtype != MEMTYPE_WB) && section_is_ram(range->section))
+        flush_stale_lines(range);
+    if (LIKELY(req->bar->live)) {
+        status = record_live(req->bar, range, below, &wish->place);
+        if (status != HV_OK)
+            free_records(range);
+    } else { /* going live will reserve for all ranges of the BAR */
+        record(req->bar, range, below, &wish->place);
+    }
+    return status;
 }
 
-/* Checks 1 to 5, the rest in create_in_section(). Caller holds the device's lock. */
-static hv_status_t create_locked(struct hv_device *device, enum hv_bar index,
-                                 struct hv_range *draft, hv_handle_t handle)
+/* Checks 5 to 9 of the contract, then the change. Caller holds the device's lock and section_lock. */
+static hv_status_t create_in_section(struct request *req, hv_handle_t handle)
 {
-    struct hv_bar_state *bar;
+    struct section *section;
+    struct hv_range *below;
+    struct ledger_wish wish;
+    hv_status_t status = section_find(handle, by_rights[RIGHTS(req->flags)].access, &section);
+
+    if (status != HV_OK)
+        return status;
+    req->section = section;
+    if (!fits(req->section_page, req->pages, section_pages(section)))
+        return HV_E_INVALID_VIEW_SIZE;
+    req->first = piece_at(req, 0);
+    status = choose_type(req, &wish);
+    if (status != HV_OK)
+        return status;
+    below = range_below(req);
+    if (is_in_the_way(below, req))
+        return HV_E_CONFLICTING_ADDRESSES;
+    return make_range(req, below, &wish);
+}
+
+/* Checks 1 to 4, the rest in create_in_section(). Caller holds the device's lock. */
+static hv_status_t create_locked(struct hv_device *device, enum hv_bar index, struct request *req,
+                                 hv_handle_t handle)
+{
     hv_status_t status;
 
     if (device->state >= HV_DEVICE_TEARING_DOWN)
         return HV_E_INVALID_STATE;
-    status = device_memory_bar(device, index, &bar);
+    status = device_memory_bar(device, index, &req->bar);
     if (status != HV_OK)
         return status;
-    if (draft->pages == 0)
+    if (req->pages == 0)
         return HV_E_INVALID_PARAMETER_4;
-    status = check_flags(index, draft->flags);
+    status = check_flags(index, req->flags);
     if (status != HV_OK)
         return status;
-    if (!fits(draft->node.key, draft->pages, bar->bytes >> PAGE_SHIFT))
+    if (!fits(req->bar_page, req->pages, req->bar->bytes >> PAGE_SHIFT))
         return HV_E_OUT_OF_RANGE;
-    status = ref_section(handle, draft->flags, &draft->section);
-    if (status != HV_OK)
-        return status;
 
     lock_acquire(&section_lock);
-    status = create_in_section(bar, draft);
+    status = create_in_section(req, handle);
     lock_release(&section_lock);
-    if (status != HV_OK)
-        section_unref(draft->section, SECTION_USER_RANGE);
     return status;
 }
 
@@ -427,18 +475,17 @@ hv_status_t hv_mmio_range_create(struct hv_device *device, enum hv_bar bar, uint
                                  uint64_t page_count, uint32_t flags, hv_handle_t section,
                                  uint64_t section_page)
 {
-    struct hv_range draft = {
-        .node.key = bar_page,
-        .pages = page_count,
-        .section_page = section_page,
-        .flags = flags,
-    };
+    struct request req;
     hv_status_t status;
 
+    req.bar_page = bar_page;
+    req.pages = page_count;
+    req.flags = flags;
+    req.section_page = section_page;
     if (!device_is_known(device))
         return HV_E_INVALID_HANDLE;
     lock_acquire(&device->lock);
-    status = create_locked(device, bar, &draft, section);
+    status = create_locked(device, bar, &req, section);
     lock_release(&device->lock);
     return status;
 }
@@ -462,16 +509,11 @@ static void destroy(struct hv_bar_state *bar, struct hv_range *range)
     bar->device->range_count--;
 
     lock_acquire(&section_lock);
-    for (struct run run = {0}; run_next(range, &run);) {
-        struct ledger_edge *freed[2];
-
-        ledger_remove(&hv_ledger, run.frame, run.pages, freed);
-        slab_free(&edge_slab, freed[0]);
-        slab_free(&edge_slab, freed[1]);
-    }
+    for (struct hv_run *run = &range->run; run; run = run->next)
+        ledger_remove(&hv_ledger, &run->mapping);
     lock_release(&section_lock);
     section_unref(range->section, SECTION_USER_RANGE);
-    slab_free(&range_slab, range);
+    free_records(range);
 }
 
 hv_status_t hv_mmio_range_destroy(struct hv_device *device, enum hv_bar bar, uint64_t bar_page)

@@ -13,21 +13,27 @@
 #include "hv/mem/ledger.h"
 #include "hv/pci/bus.h"
 
+/* A run of contiguous frames of a range, with its entry in the ledger. */
+struct hv_run {
+    hpa_t frame;
+    uint64_t pages;
+    struct hv_run *next;
+    struct ledger_mapping mapping;
+};
+
 /*
- * One range. Lock: the device's. Owner of a reference to its section and of its frames' ledger entries:
- * one ledger mapping per contiguous run of frames. Its leaves are in the tables while its BAR is live.
+ * One range. Lock: the device's. Owner of a reference to its section and of its frames' ledger entries.
+ * Its leaves are in the tables while its BAR is live.
  */
 struct hv_range {
     struct tree_node node; /* key: first BAR page */
     uint64_t pages;
     uint64_t section_page;
     struct section *section;
-    hpa_t first_frame;          /* its first run of contiguous frames, at hand because it is ... */
-    uint64_t first_pages;       /* ... mostly the only one */
-    uint32_t flags;             /* enum hv_mmio_flags, as created */
-    struct pt_attr attr;        /* what its leaves say; attr.memtype is the type in force */
-    uint64_t leaves[PT_LEVELS]; /* by level; 0 while the BAR is not live */
+    uint32_t flags;      /* enum hv_mmio_flags, as created */
+    struct pt_attr attr; /* what its leaves say; attr.memtype is the type in force */
     uint64_t trapped_writes;
+    struct hv_run run; /* the first run of its frames; mostly the only one */
 };
 
 /*
@@ -40,6 +46,10 @@ void ranges_deactivate(struct hv_bar_state *bar, struct pt_flush *flush);
 
 /* The range that holds a BAR page, or NULL. Caller holds the device's lock. */
 struct hv_range *range_find(const struct hv_bar_state *bar, uint64_t bar_page);
+
+/* Leaves of the range by level; none while its BAR is not live. Caller holds the device's lock. */
+void range_leaves(const struct hv_bar_state *bar, const struct hv_range *range,
+                  uint64_t leaves[PT_LEVELS]);
 
 /* Destroy every range of the device and log each: teardown. Returns how many there were. */
 uint64_t range_destroy_all(struct hv_device *device);

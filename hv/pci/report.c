@@ -14,19 +14,22 @@ static const char *bar_name(enum hv_bar index)
 }
 
 /* "4K x2 2M x1", or "-" for a range without leaves. */
-static void leaves_text(const struct hv_range *range, char *out, size_t bytes)
+static void leaves_text(const struct hv_bar_state *bar, const struct hv_range *range, char *out,
+                        size_t bytes)
 {
     static const char *const sizes[PT_LEVELS] = {"", "4K", "2M", "1G"};
+    uint64_t leaves[PT_LEVELS];
     size_t used = 0;
 
+    range_leaves(bar, range, leaves);
     format(out, bytes, "-");
     for (unsigned level = 1; level < PT_LEVELS; level++) {
         int length;
 
-        if (range->leaves[level] == 0 || used >= bytes)
+        if (leaves[level] == 0 || used >= bytes)
             continue;
         length = format(out + used, bytes - used, "%s%s x%llu", used ? " " : "", sizes[level],
-                        (unsigned long long)range->leaves[level]);
+                        (unsigned long long)leaves[level]);
         used += length > 0 ? (size_t)length : 0;
     }
 }
@@ -44,7 +47,7 @@ static void print_range(const struct hv_bar_state *bar, const struct hv_range *r
     char leaves[TEXT_BYTES];
     char section[TEXT_BYTES];
 
-    leaves_text(range, leaves, sizeof(leaves));
+    leaves_text(bar, range, leaves, sizeof(leaves));
     section_text(range->section, section, sizeof(section));
     log_line("pci", "00:%02x.0 %s pages 0x%04llx-0x%04llx -> %s+0x%llx R%c%c %-2s %s %s%s",
              bar->device->slot, bar_name(bar->index), (unsigned long long)range->node.key,

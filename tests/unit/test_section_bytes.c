@@ -7,22 +7,12 @@
 #include "hv/mem/ledger.h"
 #include "tests/fake/window.h"
 
-static void map(struct ledger_nodes *nodes, hpa_t base, uint64_t pages, enum memtype memtype)
+static void map(struct ledger_mapping *mapping, hpa_t base, uint64_t pages, enum memtype memtype)
 {
-    static struct ledger_edge edge[16];
-    static unsigned next;
+    struct ledger_wish wish = {.memtype = memtype, .fixed = true};
 
-    nodes->edge[0] = &edge[next++ % 16];
-    nodes->edge[1] = &edge[next++ % 16];
-    assert_int_equal(ledger_check(&hv_ledger, base, pages, memtype), HV_OK);
-    ledger_add(&hv_ledger, base, pages, memtype, nodes->edge);
-}
-
-static void unmap(hpa_t base, uint64_t pages)
-{
-    struct ledger_edge *freed[2];
-
-    ledger_remove(&hv_ledger, base, pages, freed);
+    assert_int_equal(ledger_check(&hv_ledger, base, pages, &wish), HV_OK);
+    ledger_add(&hv_ledger, mapping, base, pages, memtype, NULL);
 }
 
 /* ---- bytes ---- */
@@ -63,7 +53,7 @@ static void bytes_go_through_the_type_in_force(void **state)
 {
     hv_handle_t h = make(2 * PAGE_BYTES, HV_SEC_WRITECOMBINE);
     struct section *s = ref(h);
-    struct ledger_nodes nodes;
+    struct ledger_mapping mapping;
     uint64_t run, flushed = fake_window.flushed_pages;
     hpa_t frame = section_frame(s, 1, &run);
     uint32_t word = 0;
@@ -73,7 +63,7 @@ static void bytes_go_through_the_type_in_force(void **state)
     section_write(s, PAGE_BYTES, &word, 4);
     assert_int_equal(fake_window.last_type, MEMTYPE_WC);
     assert_int_equal(fake_window.flushed_pages, flushed + 1);
-    map(&nodes, frame, 1, MEMTYPE_UC);
+    map(&mapping, frame, 1, MEMTYPE_UC);
     section_write(s, PAGE_BYTES + 4, &word, 4);
     assert_int_equal(fake_window.last_type, MEMTYPE_UC);
     assert_int_equal(fake_window.last_at.v, frame.v + 4);
@@ -84,11 +74,11 @@ static void bytes_go_through_the_type_in_force(void **state)
     section_checksum(s, PAGE_BYTES, 1);
     assert_int_equal(fake_window.last_type, MEMTYPE_UC);
     assert_int_equal(fake_window.flushed_pages, flushed + 2);
-    unmap(frame, 1);
-    map(&nodes, frame, 1, MEMTYPE_WB);
+    ledger_remove(&hv_ledger, &mapping);
+    map(&mapping, frame, 1, MEMTYPE_WB);
     section_read(s, PAGE_BYTES, &word, 4);
     assert_int_equal(fake_window.last_type, MEMTYPE_WB);
-    unmap(frame, 1);
+    ledger_remove(&hv_ledger, &mapping);
     unref(s);
     close_handle(h);
 }
