@@ -155,7 +155,7 @@ static uint64_t access_read(void *owner, uint64_t offset, unsigned bytes)
         value = ~0ull;
     }
     device_leave(device);
-    return value & ones_of(bytes);
+    return value;
 }
 
 /* A write that traps although a range holds the page: the range is read-only. */

@@ -147,7 +147,7 @@ def build(score):
 def unit_tests(score):
     print("units", flush=True)
     score.add("build: host tests", make("unit-programs"))
-    programs = [f"build/host/{name[:-2]}" for name in listed("UNIT_SRCS") if name.startswith("tests/unit/")]
+    programs = [f"build/host/{name[:-2]}" for name in listed("UNIT_SRCS") if name.startswith("tests/unit/test_")]
     passed, failures = units.run_all([os.path.join(ROOT, program) for program in programs])
     score.passed += passed
     score.failures += ["units: " + failure for failure in failures]
