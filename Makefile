@@ -49,13 +49,14 @@ PCI_SRCS     := hv/pci/bar.c hv/pci/bus.c hv/pci/config.c hv/pci/device.c hv/pci
                 hv/pci/report.c
 CONSOLE_SRCS := hv/console/panic.c hv/console/report.c
 VMX_SRCS     := hv/vmx/caps.c hv/vmx/entry.asm hv/vmx/run.c hv/vmx/setup.c hv/vmx/state.c
+SVM_SRCS     := hv/svm/caps.c hv/svm/entry.asm hv/svm/insn.c hv/svm/run.c hv/svm/setup.c hv/svm/state.c
 HOST_SRCS    := drivers/host/uart.c
 VIRTUAL_SRCS := drivers/virtual/lab.c drivers/virtual/lab_commands.c
 BOOT_SRCS    := boot/bootmap.c boot/config.c boot/entry.c boot/main.c boot/memmap.c boot/memory.c boot/uefi.c
 
 # While rooms are still being written, a file that is not there yet is left out.
 IMAGE_SRCS := $(wildcard $(BASE_SRCS) $(X86_SRCS) $(EPT_SRCS) $(MEM_SRCS) $(MMIO_SRCS) $(VM_SRCS) \
-              $(PCI_SRCS) $(CONSOLE_SRCS) $(VMX_SRCS) $(HOST_SRCS) $(VIRTUAL_SRCS) $(BOOT_SRCS))
+              $(PCI_SRCS) $(CONSOLE_SRCS) $(VMX_SRCS) $(SVM_SRCS) $(HOST_SRCS) $(VIRTUAL_SRCS) $(BOOT_SRCS))
 
 # ---------------------------------------------------------------------------------------------- flags
 

@@ -18,6 +18,7 @@
 #include "hv/vm/host_irq.h"
 #include "hv/vm/loader.h"
 #include "hv/vm/platform.h"
+#include "hv/svm/svm.h"
 #include "hv/vmx/vmx.h"
 #include "hv/x86/cpu.h"
 
@@ -41,7 +42,7 @@ static struct hv_device_host *host;
 static bool log_off;
 
 /* The backends, in the order in which they are tried. */
-static const struct backend *const backends[] = {&vmx_backend};
+static const struct backend *const backends[] = {&vmx_backend, &svm_backend};
 const struct backend *hv_backend;
 
 void log_sink(const char *text, size_t bytes)

@@ -41,6 +41,7 @@ const struct pt_format pt_format_ept = {
 
 #define S1_P         BIT(0)
 #define S1_RW        BIT(1)
+#define S1_US        BIT(2)
 #define S1_PWT       BIT(3)
 #define S1_PCD       BIT(4)
 #define S1_A         BIT(5)
@@ -67,6 +68,26 @@ const struct pt_format pt_format_stage1 = {
     .no_exec = S1_XD,
     .rights = PT_RIGHTS(0, S1_P, S1_RW, 0, S1_XD),
     .table = S1_P | S1_RW,
+    .large = S1_PS,
+    .ad_mask = S1_A | S1_D,
+    .type_mask_4k = S1_PAT_4K | S1_PCD | S1_PWT,
+    .type_mask_large = S1_PAT_LARGE | S1_PCD | S1_PWT,
+    .type_4k = S1_TYPES(S1_PAT_4K),
+    .type_large = S1_TYPES(S1_PAT_LARGE),
+};
+
+/*
+ * The host's 4-level format; every entry is a user entry, for nested walks count as user accesses. Rights that are
+ * added are flushed for: nothing promises that a stale entry is dropped by the fault that it causes.
+ */
+const struct pt_format pt_format_npt = {
+    .name = "NPT",
+    .read = S1_P,
+    .present_any = S1_P,
+    .write = S1_RW,
+    .no_exec = S1_XD,
+    .rights = PT_RIGHTS(S1_US, S1_P, S1_RW, 0, S1_XD),
+    .table = S1_P | S1_RW | S1_US,
     .large = S1_PS,
     .ad_mask = S1_A | S1_D,
     .type_mask_4k = S1_PAT_4K | S1_PCD | S1_PWT,

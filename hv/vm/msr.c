@@ -160,6 +160,10 @@ enum hv_resume vp_cr_access(struct vp *vp, const struct hv_exit_cr *cr)
         vp->cr8 = cr->value;
         return HV_ADVANCE;
     }
+    if (!cr->write) { /* a backend without read shadows */
+        vp->gpr[cr->gpr] = cr->number == 0 ? state.cr0 : state.cr4;
+        return HV_ADVANCE;
+    }
     return cr->number == 0 ? cr0_write(vp, &state, cr->value) : cr4_write(vp, &state, cr->value);
 }
 

@@ -9,6 +9,7 @@ void offsets(void);
 void offsets(void)
 {
     OFFSET(VP_HOST_RSP, struct vp, host_rsp);
+    OFFSET(VP_BACKEND, struct vp, backend);
     VALUE(VP_GPR_BYTES, GPR_COUNT * sizeof(uint64_t));
 }
 

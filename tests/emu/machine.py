@@ -317,6 +317,10 @@ TARGETS = [
            lambda disk, **more: Qemu(disk, accel="kvm", cpu="host,+vmx", **more), True),
     Target("bochs-ept", "Bochs, a Haswell with VMX and EPT, interpreted", bochs_lacks,
            lambda disk, **more: Bochs(disk, model="corei7_haswell_4770", **more), True),
+    Target("qemu-npt", "QEMU's own translator, an EPYC with SVM and nested paging", qemu_lacks,
+           lambda disk, **more: Qemu(disk, accel="tcg", cpu="EPYC,+svm,+npt", **more), False),
+    Target("bochs-npt", "Bochs, a Ryzen with SVM and nested paging, interpreted", bochs_lacks,
+           lambda disk, **more: Bochs(disk, model="ryzen", **more), False),
 ]
 
 

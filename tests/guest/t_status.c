@@ -91,7 +91,7 @@ static const struct create_row creates[] = {
     {"WP on a physical window", SELF, 2, AT, 1, F_TYPE(3), WINDOW, 0, HV_E_CACHE_CONFLICT},
     {"overlap, the same page", SELF, 2, 0, 1, F_TYPE(4), ALT, 0, HV_E_CONFLICTING_ADDRESSES},
     {"overlap, last page of a range", SELF, 2, 1, 1, F_TYPE(4), ALT, 0, HV_E_CONFLICTING_ADDRESSES},
-    {"overlap, reaches into a range", SELF, 2, 2, 3, F_TYPE(4), ALT, 2, HV_E_CONFLICTING_ADDRESSES},
+    {"overlap, reaches into a range", SELF, 2, 6, 3, F_TYPE(4), ALT, 6, HV_E_CONFLICTING_ADDRESSES},
     {"overlap, inside a large range", SELF, 2, LAB_LARGER_PAGE + 600, 1, F_TYPE(4), ALT, 0,
      HV_E_CONFLICTING_ADDRESSES},
     {"overlap, covers a range", SELF, 2, LAB_APART_PAGE - 2, 7, F_TYPE(4), ALT, 0,

@@ -1,0 +1,284 @@
+/*
+ * Raw exits become struct hv_exit here. The VMCB is memory: reading it costs nothing special.
+ */
+#include "hv/svm/svm.h"
+
+#include "hv/svm/caps.h"
+#include "hv/x86/cpu.h"
+#include "hv/x86/desc.h"
+#include "hv/x86/regs.h"
+
+/* What entry.asm does next. */
+enum next { ENTER, LEAVE };
+
+void svm_enter(struct vp *vp);            /* entry.asm: runs until svm_handle_exit() says LEAVE */
+enum next svm_handle_exit(struct vp *vp); /* called by entry.asm, GIF is 0 */
+
+/* Exit codes below SVM_EXIT_COUNT that are what their neutral reason says; HV_EXIT_UNKNOWN (0) where not. */
+static const uint8_t neutral[SVM_EXIT_COUNT] = {
+    [SVM_EXIT_CR_READ ... SVM_EXIT_CR_READ + 15] = HV_EXIT_CR,
+    [SVM_EXIT_CR_WRITE ... SVM_EXIT_CR_WRITE + 15] = HV_EXIT_CR,
+    [SVM_EXIT_EXCEPTION ... SVM_EXIT_EXCEPTION + 31] = HV_EXIT_EXCEPTION,
+    [SVM_EXIT_INTR] = HV_EXIT_INTERRUPT,
+    [SVM_EXIT_NMI] = HV_EXIT_NMI,
+    [SVM_EXIT_RDPMC] = HV_EXIT_REFUSED,
+    [SVM_EXIT_INVD] = HV_EXIT_CACHE,
+    [SVM_EXIT_HLT] = HV_EXIT_HLT,
+    [SVM_EXIT_INVLPGA] = HV_EXIT_UNDEFINED,
+    [SVM_EXIT_IO] = HV_EXIT_IO,
+    [SVM_EXIT_MSR] = HV_EXIT_MSR_READ,
+    [SVM_EXIT_SHUTDOWN] = HV_EXIT_SHUTDOWN,
+    [SVM_EXIT_VMRUN ... SVM_EXIT_SKINIT] = HV_EXIT_UNDEFINED,
+    [SVM_EXIT_WBINVD] = HV_EXIT_CACHE,
+    [SVM_EXIT_MONITOR] = HV_EXIT_UNDEFINED,
+    [SVM_EXIT_MWAIT] = HV_EXIT_UNDEFINED,
+    [SVM_EXIT_XSETBV] = HV_EXIT_XSETBV,
+};
+
+/* An exit that came while an event was being delivered: EXITINTINFO has the form of EVENTINJ. */
+static bool requeue_delivery(struct vp *vp)
+{
+    uint64_t info = svm_of(vp)->vmcb->exit_int_info;
+
+    if (!(info & EVENT_VALID))
+        return false;
+    vp->event.kind = VP_EVENT_REINJECT;
+    vp->event.raw = (uint32_t)info;
+    vp->event.error = (uint32_t)FIELD_GET(EVENT_ERROR, info);
+    return true;
+}
+
+static void deliver_event(struct vp *vp)
+{
+    struct vp_event *event = &vp->event;
+    struct vmcb *vmcb = svm_of(vp)->vmcb;
+    uint64_t info = event->raw;
+
+    if (event->kind == VP_EVENT_EXCEPTION)
+        info = EVENT_VALID | FIELD_PREP(EVENT_TYPE, EVENT_TYPE_EXCEPTION) | event->vector |
+               (event->has_error && (vmcb->cr0 & CR0_PE) ? EVENT_HAS_ERROR : 0);
+    if (event->kind == VP_EVENT_EXCEPTION && event->vector == VECTOR_PF)
+        vmcb->cr2 = event->address;
+    vmcb->event_injection = info | FIELD_PREP(EVENT_ERROR, event->error);
+    event->kind = VP_EVENT_NONE;
+}
+
+static void flush_translations(struct vp *vp, uint64_t generation)
+{
+    vp->flushed_generation = generation;
+    vp->vm->stats.invalidations++;
+    svm_of(vp)->vmcb->tlb_control =
+        svm_caps.flush_by_asid ? TLB_CONTROL_FLUSH_ASID : TLB_CONTROL_FLUSH_ALL;
+}
+
+/*
+ * "In guest" is published before the generation is read, and vm_flush() bumps the generation before it
+ * looks who is in a guest: one of the two sees the other. GIF is 0, so a kick waits for VMRUN. No state is declared
+ * clean: the CPU reads all of the VMCB.
+ */
+static inline enum next enter_next(struct vp *vp)
+{
+    uint64_t generation;
+
+    if (UNLIKELY(vp->event.kind != VP_EVENT_NONE))
+        deliver_event(vp);
+    cpu_publish_in_guest();
+    generation = __atomic_load_n(&vp->vm->generation, __ATOMIC_RELAXED);
+    if (UNLIKELY(vp->flushed_generation != generation))
+        flush_translations(vp, generation);
+    return ENTER;
+}
+
+static inline void advance(struct vmcb *vmcb, uint64_t rip)
+{
+    vmcb->rip = rip;
+    vmcb->interrupt_shadow &= ~SHADOW_ON;
+}
+
+/* Where the next instruction is, on the intercepts for which the CPU saves it or the bytes tell. */
+static __attribute__((noinline)) uint64_t next_by_bytes(const struct vp *vp)
+{
+    struct svm_insn insn;
+
+    if (!svm_fetch_insn(vp, &insn))
+        return svm_of(vp)->vmcb->rip;
+    return svm_of(vp)->vmcb->rip + insn.length;
+}
+
+static inline uint64_t next_rip(const struct vp *vp)
+{
+    return LIKELY(svm_caps.next_rip) ? svm_of(vp)->vmcb->next_rip : next_by_bytes(vp);
+}
+
+static inline enum next cpuid_exit(struct vp *vp, struct vmcb *vmcb)
+{
+    (void)vm_exit_cpuid(vp);
+    advance(vmcb, next_rip(vp));
+    return enter_next(vp);
+}
+
+static __attribute__((noinline)) enum next memory_exit(struct vp *vp, struct vmcb *vmcb)
+{
+    const uint64_t usual = NPF_FINAL;
+    struct hv_exit exit;
+    struct hv_exit_memory *m = &exit.memory;
+    uint64_t info = vmcb->exit_info1;
+    enum hv_resume resume;
+
+    exit.reason = HV_EXIT_MEMORY;
+    exit.raw_reason = SVM_EXIT_NPF;
+    exit.raw_info = info;
+    exit.rip = vmcb->rip;
+    m->gpa = GPA(vmcb->exit_info2);
+    m->cr3 = vmcb->cr3;
+    m->efer = vmcb->efer;
+    m->access = info & NPF_FETCH ? HV_ACCESS_FETCH : info & NPF_WRITE ? HV_ACCESS_WRITE : HV_ACCESS_READ;
+    m->code_64 = (vmcb->cs.attributes & ATTRIBUTE_LONG) && (vmcb->efer & EFER_LMA);
+    m->final = (info & (NPF_FINAL | NPF_TABLE)) == NPF_FINAL;
+    m->gla_valid = false;
+    m->in_delivery = requeue_delivery(vp);
+    m->plain = (info & (NPF_FINAL | NPF_TABLE | NPF_FETCH | NPF_RESERVED)) == usual && !m->in_delivery;
+    if (UNLIKELY(info & NPF_RESERVED)) {
+        exit.reason = HV_EXIT_TABLES;
+        resume = vm_exit(vp, &exit);
+    } else {
+        resume = vm_exit_memory(vp, &exit);
+    }
+    if (LIKELY(resume == HV_ADVANCE))
+        advance(vmcb, exit.rip + exit.length);
+    else if (resume == HV_STOP)
+        return LEAVE;
+    return enter_next(vp);
+}
+
+static void fill_io(const struct vmcb *vmcb, struct hv_exit *exit)
+{
+    exit->io.port = (uint16_t)FIELD_GET(IOIO_PORT, vmcb->exit_info1);
+    exit->io.bytes = (uint8_t)FIELD_GET(IOIO_BYTES, vmcb->exit_info1);
+    exit->io.in = (vmcb->exit_info1 & IOIO_IN) != 0;
+    exit->io.string = (vmcb->exit_info1 & IOIO_STRING) != 0;
+}
+
+/* MOV CR, CLTS and LMSW from their bytes. LMSW from memory is not offered: no guest of this century uses it. */
+static void fill_cr(struct vp *vp, struct hv_exit *exit)
+{
+    const uint8_t clts = 0x06, lmsw = 0x01, mod_register = 0xc0, rex_b = 1;
+    const struct vmcb *vmcb = svm_of(vp)->vmcb;
+    struct hv_exit_cr *cr = &exit->cr;
+    struct svm_insn insn;
+
+    *cr = (struct hv_exit_cr){.number = exit->raw_reason & 15,
+                              .write = exit->raw_reason >= SVM_EXIT_CR_WRITE};
+    if (!svm_fetch_insn(vp, &insn) || (insn.opcode[1] == lmsw && insn.modrm < mod_register)) {
+        exit->reason = HV_EXIT_UNDEFINED;
+        return;
+    }
+    exit->length = insn.length;
+    cr->clts = insn.opcode[1] == clts;
+    cr->lmsw = insn.opcode[1] == lmsw;
+    cr->gpr = (uint8_t)((insn.modrm & 7) | (insn.rex & rex_b ? 8 : 0));
+    if (cr->gpr == GPR_RSP)
+        svm_load_rsp(vp);
+    cr->value = vp->gpr[cr->gpr];
+    if (cr->lmsw)
+        cr->value &= 0xffff;
+    else if (!(vmcb->efer & EFER_LMA))
+        cr->value = (uint32_t)cr->value;
+}
+
+static void fill_exception(struct vp *vp, struct hv_exit *exit)
+{
+    const struct vmcb *vmcb = svm_of(vp)->vmcb;
+
+    exit->exception.vector = (uint8_t)(exit->raw_reason - SVM_EXIT_EXCEPTION);
+    exit->exception.has_error = exit->exception.vector == VECTOR_AC;
+    exit->exception.error = (uint32_t)vmcb->exit_info1;
+    exit->exception.replaces_event = requeue_delivery(vp);
+    /* The CPU has put #DB's causes into DR6 of the VMCB already: nothing is left to add. */
+    exit->raw_info = 0;
+}
+
+/* An NMI stays pending until STGI, where our handler takes it. */
+static void take_nmi(void)
+{
+    __asm__ volatile("stgi\n\tnop\n\tclgi" ::: "memory");
+}
+
+static void fill_rare(struct vp *vp, struct hv_exit *exit)
+{
+    const struct vmcb *vmcb = svm_of(vp)->vmcb;
+
+    exit->raw_info = vmcb->exit_info1;
+    if (vmcb->exit_code >= SVM_EXIT_COUNT) {
+        exit->reason = vmcb->exit_code == SVM_EXIT_INVALID ? HV_EXIT_FAILURE : HV_EXIT_UNKNOWN;
+        return;
+    }
+    exit->reason = neutral[vmcb->exit_code];
+    switch (exit->reason) {
+    case HV_EXIT_IO:
+        fill_io(vmcb, exit);
+        break;
+    case HV_EXIT_MSR_READ:
+        exit->reason = vmcb->exit_info1 & 1 ? HV_EXIT_MSR_WRITE : HV_EXIT_MSR_READ;
+        break;
+    case HV_EXIT_CR:
+        fill_cr(vp, exit);
+        break;
+    case HV_EXIT_EXCEPTION:
+        fill_exception(vp, exit);
+        break;
+    case HV_EXIT_NMI:
+        take_nmi();
+        break;
+    default:
+        break;
+    }
+}
+
+/* IN and OUT always tell where they end; MOV CR's length came from its bytes. */
+static uint64_t rare_next(const struct vp *vp, const struct hv_exit *exit)
+{
+    if (exit->reason == HV_EXIT_IO)
+        return svm_of(vp)->vmcb->exit_info2;
+    return exit->length ? exit->rip + exit->length : next_rip(vp);
+}
+
+static __attribute__((noinline)) enum next rare_exit(struct vp *vp, struct vmcb *vmcb)
+{
+    struct hv_exit exit = {.raw_reason = (uint32_t)vmcb->exit_code, .rip = vmcb->rip};
+    enum hv_resume resume;
+    uint64_t next;
+
+    fill_rare(vp, &exit);
+    next = vmcb->exit_code < SVM_EXIT_COUNT ? rare_next(vp, &exit) : exit.rip;
+    resume = vm_exit(vp, &exit);
+    if (exit.reason == HV_EXIT_CR && resume == HV_ADVANCE && !exit.cr.write && exit.cr.gpr == GPR_RSP)
+        svm_store_rsp(vp);
+    if (resume == HV_ADVANCE)
+        advance(vmcb, next);
+    else if (resume == HV_STOP)
+        return LEAVE;
+    return enter_next(vp);
+}
+
+enum next svm_handle_exit(struct vp *vp)
+{
+    struct vmcb *vmcb = svm_of(vp)->vmcb;
+
+    cpu_publish_out_of_guest();
+    vmcb->tlb_control = TLB_CONTROL_NOTHING;
+    if (vmcb->exit_code == SVM_EXIT_CPUID)
+        return cpuid_exit(vp, vmcb);
+    if (LIKELY(vmcb->exit_code == SVM_EXIT_NPF))
+        return memory_exit(vp, vmcb);
+    return rare_exit(vp, vmcb);
+}
+
+void svm_vp_run(struct vp *vp)
+{
+    this_cpu()->running = vp;
+    (void)enter_next(vp);
+    svm_enter(vp);
+    cpu_publish_out_of_guest();
+    this_cpu()->running = NULL;
+}

@@ -1,0 +1,55 @@
+/*
+ * Owns:     the SVM side of a VP: VMCB, permission maps, entry and exit.
+ * Promises: hv/svm is reached through one table (svm_backend) and calls the core's vm_exit() directly.
+ * Needs:    base, x86, ept, hv/vm.
+ * Never:    devices, sections, boot.
+ */
+#ifndef HV_SVM_SVM_H
+#define HV_SVM_SVM_H
+
+#include "hv/svm/vmcb.h"
+#include "hv/vm/backend.h"
+
+/* Owner: its VP. Allocated from frames, one page. The first two members are entry.asm's. */
+struct svm_vp {
+    uint64_t vmcb_address;      /* host-physical */
+    uint64_t host_vmcb_address; /* where VMSAVE keeps what #VMEXIT does not restore */
+    struct vmcb *vmcb;
+    uint64_t cr0_seen; /* CR0 as the guest sees it: CD and NW are kept from the CPU */
+};
+
+extern const struct backend svm_backend;
+
+static inline struct svm_vp *svm_of(const struct vp *vp)
+{
+    return vp->backend;
+}
+
+/* setup.c */
+hv_status_t svm_cpu_enable(void);
+hv_status_t svm_vp_create(struct vp *vp, uint32_t entry, uint32_t start_info);
+
+/* run.c */
+void svm_vp_run(struct vp *vp);
+
+/* state.c */
+void svm_state_get(const struct vp *vp, struct vp_state *state);
+void svm_set_cr0(struct vp *vp, uint64_t value);
+void svm_set_cr4(struct vp *vp, uint64_t value);
+void svm_set_efer(struct vp *vp, uint64_t value);
+void svm_set_pat(struct vp *vp, uint64_t value);
+void svm_load_rsp(struct vp *vp);
+void svm_store_rsp(struct vp *vp);
+void svm_report(const struct vp *vp);
+
+/* insn.c: instructions whose exits do not tell enough when nRIP and decode assists are missing. */
+struct svm_insn {
+    uint8_t length;
+    uint8_t modrm; /* of MOV CR, CLTS has none: 0 */
+    uint8_t rex;
+    uint8_t opcode[2];
+};
+
+bool svm_fetch_insn(const struct vp *vp, struct svm_insn *insn);
+
+#endif
