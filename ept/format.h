@@ -58,8 +58,9 @@ struct pt_format {
             (always) | (r) | (w) | (x),                                         \
     }
 
-extern const struct pt_format pt_format_ept;    /* SDM 3C "EPT Translation Mechanism" */
-extern const struct pt_format pt_format_npt;    /* APM 2 "Nested Paging", with the host's PAT: HV_PAT */
+extern const struct pt_format pt_format_ept; /* SDM 3C "EPT Translation Mechanism" */
+extern const struct pt_format
+    pt_format_npt; /* APM 2 "Nested Paging", with the host's PAT: HV_PAT */
 extern const struct pt_format pt_format_stage1; /* SDM 3A "4-Level Paging", with HV_PAT below */
 
 /*

@@ -45,7 +45,8 @@ const char *svm_probe(void)
     if (rdmsr(VM_CR) & VM_CR_SVMDIS)
         return svm.edx & SVM_LOCK
                    ? "SVM is locked off (VM_CR.SVMDIS): enable SVM in the firmware's setup"
-                   : "SVM is switched off for good (VM_CR.SVMDIS): reset the machine and enable SVM in its setup";
+                   : "SVM is switched off for good (VM_CR.SVMDIS): reset the machine and enable "
+                     "SVM in its setup";
     if (!(svm.edx & SVM_NP))
         return "this CPU has no nested paging: use an AMD CPU of the Barcelona generation or later";
     svm_caps.revision = (uint32_t)FIELD_GET(SVM_REVISION, svm.eax);
@@ -66,9 +67,9 @@ static const char *yes_no(bool bit)
 
 void svm_print_caps(void)
 {
-    log_line("svm", "revision %u, %u ASIDs, nRIP %s, FlushByAsid %s, decode assists %s", svm_caps.revision,
-             svm_caps.asids, yes_no(svm_caps.next_rip), yes_no(svm_caps.flush_by_asid),
-             yes_no(svm_caps.decode_assists));
+    log_line("svm", "revision %u, %u ASIDs, nRIP %s, FlushByAsid %s, decode assists %s",
+             svm_caps.revision, svm_caps.asids, yes_no(svm_caps.next_rip),
+             yes_no(svm_caps.flush_by_asid), yes_no(svm_caps.decode_assists));
     log_line("svm", "NPT: 4-level walk, leaves 4K 2M%s, execute-only no, A/D always",
              hv_caps.large_1g ? " 1G" : "");
     log_line("svm", "memory types UC WC WT WP WB, ignore-PAT no (the nested format has none)");

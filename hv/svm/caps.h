@@ -18,7 +18,7 @@
 struct svm_caps {
     uint32_t revision;
     uint32_t asids;
-    bool next_rip;       /* nRIP is saved on instruction intercepts */
+    bool next_rip; /* nRIP is saved on instruction intercepts */
     bool flush_by_asid;
     bool decode_assists; /* data accesses come with the instruction's bytes */
 };

@@ -16,9 +16,9 @@ enum next svm_handle_exit(struct vp *vp); /* called by entry.asm, GIF is 0 */
 
 /* Exit codes below SVM_EXIT_COUNT that are what their neutral reason says; HV_EXIT_UNKNOWN (0) where not. */
 static const uint8_t neutral[SVM_EXIT_COUNT] = {
-    [SVM_EXIT_CR_READ ... SVM_EXIT_CR_READ + 15] = HV_EXIT_CR,
-    [SVM_EXIT_CR_WRITE ... SVM_EXIT_CR_WRITE + 15] = HV_EXIT_CR,
-    [SVM_EXIT_EXCEPTION ... SVM_EXIT_EXCEPTION + 31] = HV_EXIT_EXCEPTION,
+    [SVM_EXIT_CR_READ... SVM_EXIT_CR_READ + 15] = HV_EXIT_CR,
+    [SVM_EXIT_CR_WRITE... SVM_EXIT_CR_WRITE + 15] = HV_EXIT_CR,
+    [SVM_EXIT_EXCEPTION... SVM_EXIT_EXCEPTION + 31] = HV_EXIT_EXCEPTION,
     [SVM_EXIT_INTR] = HV_EXIT_INTERRUPT,
     [SVM_EXIT_NMI] = HV_EXIT_NMI,
     [SVM_EXIT_RDPMC] = HV_EXIT_REFUSED,
@@ -28,7 +28,7 @@ static const uint8_t neutral[SVM_EXIT_COUNT] = {
     [SVM_EXIT_IO] = HV_EXIT_IO,
     [SVM_EXIT_MSR] = HV_EXIT_MSR_READ,
     [SVM_EXIT_SHUTDOWN] = HV_EXIT_SHUTDOWN,
-    [SVM_EXIT_VMRUN ... SVM_EXIT_SKINIT] = HV_EXIT_UNDEFINED,
+    [SVM_EXIT_VMRUN... SVM_EXIT_SKINIT] = HV_EXIT_UNDEFINED,
     [SVM_EXIT_WBINVD] = HV_EXIT_CACHE,
     [SVM_EXIT_MONITOR] = HV_EXIT_UNDEFINED,
     [SVM_EXIT_MWAIT] = HV_EXIT_UNDEFINED,
@@ -57,8 +57,11 @@ static void deliver_event(struct vp *vp)
     if (event->kind == VP_EVENT_EXCEPTION)
         info = EVENT_VALID | FIELD_PREP(EVENT_TYPE, EVENT_TYPE_EXCEPTION) | event->vector |
                (event->has_error && (vmcb->cr0 & CR0_PE) ? EVENT_HAS_ERROR : 0);
-    if (event->kind == VP_EVENT_EXCEPTION && event->vector == VECTOR_PF)
+    if (event->kind == VP_EVENT_EXCEPTION && event->vector == VECTOR_PF) {
         vmcb->cr2 = event->address;
+        write_cr2(
+            event->address); /* Bochs 2.7 saves CR2 to the VMCB and never loads it from there */
+    }
     vmcb->event_injection = info | FIELD_PREP(EVENT_ERROR, event->error);
     event->kind = VP_EVENT_NONE;
 }
@@ -132,12 +135,15 @@ static __attribute__((noinline)) enum next memory_exit(struct vp *vp, struct vmc
     m->gpa = GPA(vmcb->exit_info2);
     m->cr3 = vmcb->cr3;
     m->efer = vmcb->efer;
-    m->access = info & NPF_FETCH ? HV_ACCESS_FETCH : info & NPF_WRITE ? HV_ACCESS_WRITE : HV_ACCESS_READ;
+    m->access = info & NPF_FETCH   ? HV_ACCESS_FETCH
+                : info & NPF_WRITE ? HV_ACCESS_WRITE
+                                   : HV_ACCESS_READ;
     m->code_64 = (vmcb->cs.attributes & ATTRIBUTE_LONG) && (vmcb->efer & EFER_LMA);
     m->final = (info & (NPF_FINAL | NPF_TABLE)) == NPF_FINAL;
     m->gla_valid = false;
     m->in_delivery = requeue_delivery(vp);
-    m->plain = (info & (NPF_FINAL | NPF_TABLE | NPF_FETCH | NPF_RESERVED)) == usual && !m->in_delivery;
+    m->plain =
+        (info & (NPF_FINAL | NPF_TABLE | NPF_FETCH | NPF_RESERVED)) == usual && !m->in_delivery;
     if (UNLIKELY(info & NPF_RESERVED)) {
         exit.reason = HV_EXIT_TABLES;
         resume = vm_exit(vp, &exit);
@@ -252,7 +258,8 @@ static __attribute__((noinline)) enum next rare_exit(struct vp *vp, struct vmcb 
     fill_rare(vp, &exit);
     next = vmcb->exit_code < SVM_EXIT_COUNT ? rare_next(vp, &exit) : exit.rip;
     resume = vm_exit(vp, &exit);
-    if (exit.reason == HV_EXIT_CR && resume == HV_ADVANCE && !exit.cr.write && exit.cr.gpr == GPR_RSP)
+    if (exit.reason == HV_EXIT_CR && resume == HV_ADVANCE && !exit.cr.write &&
+        exit.cr.gpr == GPR_RSP)
         svm_store_rsp(vp);
     if (resume == HV_ADVANCE)
         advance(vmcb, next);

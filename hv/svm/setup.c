@@ -47,18 +47,19 @@ hv_status_t svm_cpu_enable(void)
 static void open_msrs(uint8_t *map)
 {
     static const uint32_t open[] = {
-        IA32_SYSENTER_CS, IA32_SYSENTER_ESP, IA32_SYSENTER_EIP, IA32_STAR,    IA32_LSTAR,
-        IA32_CSTAR,       IA32_FMASK,        IA32_FS_BASE,      IA32_GS_BASE, IA32_KERNEL_GS_BASE,
-        IA32_TSC_AUX,
+        IA32_SYSENTER_CS, IA32_SYSENTER_ESP,   IA32_SYSENTER_EIP, IA32_STAR,
+        IA32_LSTAR,       IA32_CSTAR,          IA32_FMASK,        IA32_FS_BASE,
+        IA32_GS_BASE,     IA32_KERNEL_GS_BASE, IA32_TSC_AUX,
     };
-    const uint32_t high_first = 0xc0000000u, range_msrs = 8192, range_bytes = 2048, msrs_per_byte = 4;
+    const uint32_t high_first = 0xc0000000u, range_msrs = 8192, range_bytes = 2048,
+                   msrs_per_byte = 4;
 
     memset(map, 0xff, MSRPM_PAGES * PAGE_BYTES);
     for (unsigned i = 0; i < ARRAY_COUNT(open); i++) {
         uint32_t index = open[i] & (range_msrs - 1);
         uint32_t byte = (open[i] >= high_first ? range_bytes : 0) + index / msrs_per_byte;
 
-        map[byte] &= (uint8_t)~(3u << (index % msrs_per_byte * 2));
+        map[byte] &= (uint8_t) ~(3u << (index % msrs_per_byte * 2));
     }
 }
 
@@ -69,15 +70,16 @@ static void write_controls(const struct vp *vp, struct vmcb *vmcb, hpa_t iopm, h
     /* As under VMX: #MC is ours, and delivery of #DB and #AC could loop for ever in microcode. */
     vmcb->exception_intercepts = (uint32_t)(BIT(VECTOR_MC) | BIT(VECTOR_DB) | BIT(VECTOR_AC));
     vmcb->intercepts1 =
-        (uint32_t)(INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_RDPMC | INTERCEPT_CPUID | INTERCEPT_INVD |
-                   INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IO | INTERCEPT_MSR | INTERCEPT_SHUTDOWN);
+        (uint32_t)(INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_RDPMC | INTERCEPT_CPUID |
+                   INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IO |
+                   INTERCEPT_MSR | INTERCEPT_SHUTDOWN);
     vmcb->intercepts2 =
-        (uint32_t)(INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE | INTERCEPT_STGI |
-                   INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_WBINVD | INTERCEPT_MONITOR | INTERCEPT_MWAIT |
-                   INTERCEPT_XSETBV);
+        (uint32_t)(INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE |
+                   INTERCEPT_STGI | INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_WBINVD |
+                   INTERCEPT_MONITOR | INTERCEPT_MWAIT | INTERCEPT_XSETBV);
     vmcb->iopm_base = iopm.v;
     vmcb->msrpm_base = msrpm.v;
-    vmcb->asid = vp->vm->id + 1; /* 0 is the host's */
+    vmcb->asid = vp->vm->id + 1;              /* 0 is the host's */
     vmcb->virtual_interrupt = V_INTR_MASKING; /* host interrupts heed the host's IF, which is 0 */
     vmcb->nested_control = NESTED_PAGING;
     vmcb->nested_cr3 = vp->vm->tables.root.v;
@@ -107,7 +109,8 @@ hv_status_t svm_vp_create(struct vp *vp, uint32_t entry, uint32_t start_info)
     struct svm_vp *svm;
     hv_status_t status;
 
-    if ((status = frames_zeroed(1, &frame)) != HV_OK || (status = frames_zeroed(1, &vmcb)) != HV_OK ||
+    if ((status = frames_zeroed(1, &frame)) != HV_OK ||
+        (status = frames_zeroed(1, &vmcb)) != HV_OK ||
         (status = frames_zeroed(1, &host_vmcb)) != HV_OK ||
         (status = frames_zeroed(IOPM_PAGES, &iopm)) != HV_OK ||
         (status = frames_zeroed(MSRPM_PAGES, &msrpm)) != HV_OK)

@@ -7,7 +7,8 @@ static struct vp_segment segment(const struct vmcb_segment *s)
 {
     uint32_t attributes = s->attributes;
 
-    return (struct vp_segment){s->selector, s->limit, (attributes & 0xff) | (attributes & 0xf00) << 4, s->base};
+    return (struct vp_segment){s->selector, s->limit,
+                               (attributes & 0xff) | (attributes & 0xf00) << 4, s->base};
 }
 
 /* FS, GS and the other state that #VMEXIT leaves alone is in the VMCB too: entry.asm does VMSAVE. */
@@ -94,47 +95,47 @@ void svm_store_rsp(struct vp *vp)
 }
 
 /* X(field): what the report shows. */
-#define REPORT_LIST(X)                                                                             \
-    X(cr_read_intercepts)                                                                          \
-    X(cr_write_intercepts)                                                                         \
-    X(exception_intercepts)                                                                        \
-    X(intercepts1)                                                                                 \
-    X(intercepts2)                                                                                 \
-    X(iopm_base)                                                                                   \
-    X(msrpm_base)                                                                                  \
-    X(asid)                                                                                        \
-    X(tlb_control)                                                                                 \
-    X(virtual_interrupt)                                                                           \
-    X(interrupt_shadow)                                                                            \
-    X(exit_code)                                                                                   \
-    X(exit_info1)                                                                                  \
-    X(exit_info2)                                                                                  \
-    X(exit_int_info)                                                                               \
-    X(nested_control)                                                                              \
-    X(event_injection)                                                                             \
-    X(nested_cr3)                                                                                  \
-    X(next_rip)                                                                                    \
-    X(cpl)                                                                                         \
-    X(efer)                                                                                        \
-    X(cr0)                                                                                         \
-    X(cr2)                                                                                         \
-    X(cr3)                                                                                         \
-    X(cr4)                                                                                         \
-    X(dr6)                                                                                         \
-    X(dr7)                                                                                         \
-    X(rflags)                                                                                      \
-    X(rip)                                                                                         \
-    X(rsp)                                                                                         \
-    X(rax)                                                                                         \
+#define REPORT_LIST(X)      \
+    X(cr_read_intercepts)   \
+    X(cr_write_intercepts)  \
+    X(exception_intercepts) \
+    X(intercepts1)          \
+    X(intercepts2)          \
+    X(iopm_base)            \
+    X(msrpm_base)           \
+    X(asid)                 \
+    X(tlb_control)          \
+    X(virtual_interrupt)    \
+    X(interrupt_shadow)     \
+    X(exit_code)            \
+    X(exit_info1)           \
+    X(exit_info2)           \
+    X(exit_int_info)        \
+    X(nested_control)       \
+    X(event_injection)      \
+    X(nested_cr3)           \
+    X(next_rip)             \
+    X(cpl)                  \
+    X(efer)                 \
+    X(cr0)                  \
+    X(cr2)                  \
+    X(cr3)                  \
+    X(cr4)                  \
+    X(dr6)                  \
+    X(dr7)                  \
+    X(rflags)               \
+    X(rip)                  \
+    X(rsp)                  \
+    X(rax)                  \
     X(g_pat)
 
-#define REPORT_FIELD(field)                                                                        \
+#define REPORT_FIELD(field) \
     log_line("vmcb", "%-26s %#18llx", #field, (unsigned long long)vmcb->field);
 
 #define REPORT_SEGMENTS(X) X(es) X(cs) X(ss) X(ds) X(fs) X(gs) X(ldtr) X(tr) X(gdtr) X(idtr)
-#define REPORT_SEGMENT(name)                                                                       \
-    log_line("vmcb", "%-4s selector %#6x attributes %#5x limit %#10x base %#llx", #name,           \
-             vmcb->name.selector, vmcb->name.attributes, vmcb->name.limit,                         \
+#define REPORT_SEGMENT(name)                                                             \
+    log_line("vmcb", "%-4s selector %#6x attributes %#5x limit %#10x base %#llx", #name, \
+             vmcb->name.selector, vmcb->name.attributes, vmcb->name.limit,               \
              (unsigned long long)vmcb->name.base);
 
 void svm_report(const struct vp *vp)

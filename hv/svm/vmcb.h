@@ -58,13 +58,14 @@ struct vmcb {
     uint8_t reserved_580[0x5d8 - 0x580];
     uint64_t rsp;
     uint8_t reserved_5e0[0x5f8 - 0x5e0];
-    uint64_t rax, star, lstar, cstar, sfmask, kernel_gs_base, sysenter_cs, sysenter_esp, sysenter_eip, cr2;
+    uint64_t rax, star, lstar, cstar, sfmask, kernel_gs_base, sysenter_cs, sysenter_esp,
+        sysenter_eip, cr2;
     uint8_t reserved_648[0x668 - 0x648];
     uint64_t g_pat;
     uint8_t reserved_670[0x1000 - 0x670];
 };
 
-#define VMCB_AT(field, offset)                                                                     \
+#define VMCB_AT(field, offset) \
     _Static_assert(offsetof(struct vmcb, field) == (offset), "offset of " #field)
 VMCB_AT(iopm_base, 0x40);
 VMCB_AT(tlb_control, 0x5c);
@@ -96,31 +97,31 @@ _Static_assert(sizeof(struct vmcb) == 4096, "the VMCB is a page");
 #define INTERCEPT_MSR      BIT(28)
 #define INTERCEPT_SHUTDOWN BIT(31)
 /* intercepts2 */
-#define INTERCEPT_VMRUN   BIT(0)
-#define INTERCEPT_VMMCALL BIT(1)
-#define INTERCEPT_VMLOAD  BIT(2)
-#define INTERCEPT_VMSAVE  BIT(3)
-#define INTERCEPT_STGI    BIT(4)
-#define INTERCEPT_CLGI    BIT(5)
-#define INTERCEPT_SKINIT  BIT(6)
-#define INTERCEPT_WBINVD  BIT(9)
-#define INTERCEPT_MONITOR BIT(10)
-#define INTERCEPT_MWAIT   BIT(11)
-#define INTERCEPT_XSETBV  BIT(13)
+#define INTERCEPT_VMRUN        BIT(0)
+#define INTERCEPT_VMMCALL      BIT(1)
+#define INTERCEPT_VMLOAD       BIT(2)
+#define INTERCEPT_VMSAVE       BIT(3)
+#define INTERCEPT_STGI         BIT(4)
+#define INTERCEPT_CLGI         BIT(5)
+#define INTERCEPT_SKINIT       BIT(6)
+#define INTERCEPT_WBINVD       BIT(9)
+#define INTERCEPT_MONITOR      BIT(10)
+#define INTERCEPT_MWAIT        BIT(11)
+#define INTERCEPT_XSETBV       BIT(13)
 
 #define TLB_CONTROL_NOTHING    0u
 #define TLB_CONTROL_FLUSH_ALL  1u
 #define TLB_CONTROL_FLUSH_ASID 3u
 
-#define V_INTR_MASKING BIT(24)
-#define NESTED_PAGING  BIT(0)
+#define V_INTR_MASKING         BIT(24)
+#define NESTED_PAGING          BIT(0)
 
 /* EVENTINJ and EXITINTINFO */
-#define EVENT_VECTOR    BITS(7, 0)
-#define EVENT_TYPE      BITS(10, 8)
-#define EVENT_HAS_ERROR BIT(11)
-#define EVENT_VALID     BIT(31)
-#define EVENT_ERROR     BITS(63, 32)
+#define EVENT_VECTOR         BITS(7, 0)
+#define EVENT_TYPE           BITS(10, 8)
+#define EVENT_HAS_ERROR      BIT(11)
+#define EVENT_VALID          BIT(31)
+#define EVENT_ERROR          BITS(63, 32)
 #define EVENT_TYPE_NMI       2u
 #define EVENT_TYPE_EXCEPTION 3u
 
@@ -164,7 +165,7 @@ enum svm_exit {
 #define IOIO_BYTES  BITS(6, 4) /* one-hot: 1, 2, 4 */
 #define IOIO_PORT   BITS(31, 16)
 
-#define SHADOW_ON BIT(0)
+#define SHADOW_ON   BIT(0)
 
 /* Segment attributes */
 #define ATTRIBUTE_CODE32 0xc9bu
