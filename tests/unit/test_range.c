@@ -281,22 +281,23 @@ static void test_types_and_flags(void **state)
     probe_create(probe);
     decode(probe, true);
     section = make_section(1, ALL_RIGHTS, 0);
-    for (unsigned i = 0; i < ARRAY_COUNT(types) * 8; i++) {
+    for (unsigned i = 0; i < ARRAY_COUNT(types) * 16; i++) {
         uint32_t rights = i % 4, ipat = i / 4 % 2 ? HV_MMIO_IGNORE_GUEST_PAT : 0;
+        uint32_t flags = types[i / 16].flag | rights | ipat | (i / 8 % 2 ? HV_MMIO_NO_LARGE : 0);
         uint64_t flushed = fake_window.flushed_pages;
         struct inspect_leaf leaf;
 
-        assert_int_equal(create(7, 1, types[i / 8].flag | rights | ipat, section, 0), HV_OK);
+        assert_int_equal(create(7, 1, flags, section, 0), HV_OK);
         /* Lines from write-back days are flushed before the frame is used otherwise. */
-        assert_int_equal(fake_window.flushed_pages - flushed, types[i / 8].memtype != MEMTYPE_WB);
+        assert_int_equal(fake_window.flushed_pages - flushed, types[i / 16].memtype != MEMTYPE_WB);
         inspect_leaf(probe->device, GPA(gpa_of(7, 0)), &leaf);
         assert_true(leaf.present);
-        assert_int_equal(leaf.memtype, types[i / 8].memtype);
+        assert_int_equal(leaf.memtype, types[i / 16].memtype);
         assert_int_equal(leaf.rights, PT_R | (rights & 1 ? PT_W : 0) | (rights & 2 ? PT_X : 0));
         assert_int_equal(leaf.ignore_pat, ipat != 0);
         assert_int_equal(leaf.level, 1);
-        assert_int_equal(query(7).memtype, types[i / 8].memtype);
-        assert_int_equal(query(7).flags, types[i / 8].flag | rights | ipat);
+        assert_int_equal(query(7).memtype, types[i / 16].memtype);
+        assert_int_equal(query(7).flags, flags);
         assert_int_equal(destroy(7), HV_OK);
     }
     hv_caps.ignore_pat = false;
