@@ -488,6 +488,20 @@ static hpa_t fragment(uint64_t run, unsigned count, uint64_t *hoarded)
     return hoard;
 }
 
+/* A frame of another type is found wherever it lies: in the first run, the last, or between. */
+static void expect_conflicts(uint64_t pages, hv_handle_t section)
+{
+    for (uint64_t page = 0; page < pages; page++) {
+        struct world_state before;
+
+        assert_int_equal(create(100, 1, HV_MMIO_MT_WC, section, page), HV_OK);
+        before = world_state();
+        assert_int_equal(create(5, pages, RW | HV_MMIO_MT_WB, section, 0), HV_E_CACHE_CONFLICT);
+        assert_unchanged(before);
+        assert_int_equal(destroy(100), HV_OK);
+    }
+}
+
 static void test_many_runs(void **state)
 {
     enum { RUN = 3, RUNS = 8 };
@@ -524,6 +538,7 @@ static void test_many_runs(void **state)
     assert_true(is_direct(5 + RUN * RUNS - 1));
     assert_int_equal(destroy(5), HV_OK);
     assert_int_equal(hv_ledger.mappings, 0);
+    expect_conflicts(RUN * RUNS, section);
     hv_handle_close(section);
     section_trim();
     for (unsigned i = 0; i < RUNS; i++)
