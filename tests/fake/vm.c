@@ -123,7 +123,7 @@ uint64_t fake_vm_read(struct vm *vm, uint64_t gpa, unsigned bytes)
         return value;
     }
     handler = find_region(vm, gpa, &offset);
-    return handler ? handler->read(handler->owner, offset, bytes) : ones_of(bytes);
+    return (handler ? handler->read(handler->owner, offset, bytes) : ~0ull) & ones_of(bytes);
 }
 
 void fake_vm_write(struct vm *vm, uint64_t gpa, unsigned bytes, uint64_t value)

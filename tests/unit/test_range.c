@@ -281,22 +281,23 @@ static void test_types_and_flags(void **state)
     probe_create(probe);
     decode(probe, true);
     section = make_section(1, ALL_RIGHTS, 0);
-    for (unsigned i = 0; i < ARRAY_COUNT(types) * 8; i++) {
+    for (unsigned i = 0; i < ARRAY_COUNT(types) * 16; i++) {
         uint32_t rights = i % 4, ipat = i / 4 % 2 ? HV_MMIO_IGNORE_GUEST_PAT : 0;
+        uint32_t flags = types[i / 16].flag | rights | ipat | (i / 8 % 2 ? HV_MMIO_NO_LARGE : 0);
         uint64_t flushed = fake_window.flushed_pages;
         struct inspect_leaf leaf;
 
-        assert_int_equal(create(7, 1, types[i / 8].flag | rights | ipat, section, 0), HV_OK);
+        assert_int_equal(create(7, 1, flags, section, 0), HV_OK);
         /* Lines from write-back days are flushed before the frame is used otherwise. */
-        assert_int_equal(fake_window.flushed_pages - flushed, types[i / 8].memtype != MEMTYPE_WB);
+        assert_int_equal(fake_window.flushed_pages - flushed, types[i / 16].memtype != MEMTYPE_WB);
         inspect_leaf(probe->device, GPA(gpa_of(7, 0)), &leaf);
         assert_true(leaf.present);
-        assert_int_equal(leaf.memtype, types[i / 8].memtype);
+        assert_int_equal(leaf.memtype, types[i / 16].memtype);
         assert_int_equal(leaf.rights, PT_R | (rights & 1 ? PT_W : 0) | (rights & 2 ? PT_X : 0));
         assert_int_equal(leaf.ignore_pat, ipat != 0);
         assert_int_equal(leaf.level, 1);
-        assert_int_equal(query(7).memtype, types[i / 8].memtype);
-        assert_int_equal(query(7).flags, types[i / 8].flag | rights | ipat);
+        assert_int_equal(query(7).memtype, types[i / 16].memtype);
+        assert_int_equal(query(7).flags, flags);
         assert_int_equal(destroy(7), HV_OK);
     }
     hv_caps.ignore_pat = false;
@@ -487,6 +488,20 @@ static hpa_t fragment(uint64_t run, unsigned count, uint64_t *hoarded)
     return hoard;
 }
 
+/* A frame of another type is found wherever it lies: in the first run, the last, or between. */
+static void expect_conflicts(uint64_t pages, hv_handle_t section)
+{
+    for (uint64_t page = 0; page < pages; page++) {
+        struct world_state before;
+
+        assert_int_equal(create(100, 1, HV_MMIO_MT_WC, section, page), HV_OK);
+        before = world_state();
+        assert_int_equal(create(5, pages, RW | HV_MMIO_MT_WB, section, 0), HV_E_CACHE_CONFLICT);
+        assert_unchanged(before);
+        assert_int_equal(destroy(100), HV_OK);
+    }
+}
+
 static void test_many_runs(void **state)
 {
     enum { RUN = 3, RUNS = 8 };
@@ -523,6 +538,7 @@ static void test_many_runs(void **state)
     assert_true(is_direct(5 + RUN * RUNS - 1));
     assert_int_equal(destroy(5), HV_OK);
     assert_int_equal(hv_ledger.mappings, 0);
+    expect_conflicts(RUN * RUNS, section);
     hv_handle_close(section);
     section_trim();
     for (unsigned i = 0; i < RUNS; i++)
