@@ -58,7 +58,9 @@ static void print_walks(struct vm *vm, const struct guest_paging *paging,
 {
     struct guest_walk walk;
 
-    if (m->gla_valid && guest_walk(vm, paging, m->gla, &walk) == WALK_OK)
+    if (!m->gla_valid)
+        log_line("vm", "  the CPU does not tell the linear address");
+    else if (guest_walk(vm, paging, m->gla, &walk) == WALK_OK)
         log_line("vm", "  guest walk: %#llx -> %#llx, entry %#llx at level %u", ULL(m->gla.v),
                  ULL(walk.gpa.v), ULL(walk.entry), walk.level);
     else
@@ -68,10 +70,9 @@ static void print_walks(struct vm *vm, const struct guest_paging *paging,
 
 static void print_access(const struct hv_exit_memory *m)
 {
-    log_line("vm", "  access %c%c%c to gpa %#llx, gla %#llx%s",
-             m->access & HV_ACCESS_READ ? 'R' : '-', m->access & HV_ACCESS_WRITE ? 'W' : '-',
-             m->access & HV_ACCESS_FETCH ? 'X' : '-', ULL(m->gpa.v), ULL(m->gla.v),
-             m->final ? "" : ", during a guest table walk");
+    log_line("vm", "  access %c%c%c to gpa %#llx%s", m->access & HV_ACCESS_READ ? 'R' : '-',
+             m->access & HV_ACCESS_WRITE ? 'W' : '-', m->access & HV_ACCESS_FETCH ? 'X' : '-',
+             ULL(m->gpa.v), m->final ? "" : ", during a guest table walk");
 }
 
 void report_stop(const struct vm *vm)

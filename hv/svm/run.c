@@ -141,6 +141,9 @@ static __attribute__((noinline)) enum next memory_exit(struct vp *vp, struct vmc
     m->code_64 = (vmcb->cs.attributes & ATTRIBUTE_LONG) && (vmcb->efer & EFER_LMA);
     m->final = (info & (NPF_FINAL | NPF_TABLE)) == NPF_FINAL;
     m->gla_valid = false;
+    /* Only CPUs with decode assists give bytes, and even they may give none. */
+    m->code_given = svm_caps.decode_assists ? vmcb->fetched_bytes & FETCHED_COUNT : 0;
+    m->code = m->code_given ? vmcb->fetched : NULL;
     m->in_delivery = requeue_delivery(vp);
     m->plain =
         (info & (NPF_FINAL | NPF_TABLE | NPF_FETCH | NPF_RESERVED)) == usual && !m->in_delivery;

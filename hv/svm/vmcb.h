@@ -160,12 +160,14 @@ enum svm_exit {
 #define NPF_TABLE    BIT(33)
 
 /* EXITINFO1 of IN and OUT */
-#define IOIO_IN     BIT(0)
-#define IOIO_STRING BIT(2)
-#define IOIO_BYTES  BITS(6, 4) /* one-hot: 1, 2, 4 */
-#define IOIO_PORT   BITS(31, 16)
+#define IOIO_IN       BIT(0)
+#define IOIO_STRING   BIT(2)
+#define IOIO_BYTES    BITS(6, 4) /* one-hot: 1, 2, 4 */
+#define IOIO_PORT     BITS(31, 16)
 
-#define SHADOW_ON   BIT(0)
+#define FETCHED_COUNT 15u
+
+#define SHADOW_ON     BIT(0)
 
 /* Segment attributes */
 #define ATTRIBUTE_CODE32 0xc9bu

@@ -8,6 +8,7 @@
 #include "hv/vm/vp.h"
 
 #include "hv/base/assert.h"
+#include "hv/base/string.h"
 #include "hv/mmio/insn.h"
 #include "hv/vm/backend.h"
 #include "hv/vm/walk.h"
@@ -37,8 +38,15 @@ static enum hv_resume stop(struct vp *vp, const struct hv_exit *exit, enum vm_st
  */
 static unsigned fetch(const struct access *a, uint8_t bytes[INSN_MAX_BYTES])
 {
+    const struct hv_exit_memory *m = &a->exit->memory;
     uint64_t rip = a->exit->rip;
     unsigned have = 0;
+
+    if (m->code != NULL &&
+        m->code_given == INSN_MAX_BYTES) { /* fewer may be the page's end, or not all */
+        memcpy(bytes, m->code, INSN_MAX_BYTES);
+        return INSN_MAX_BYTES;
+    }
 
     while (have < INSN_MAX_BYTES) {
         struct guest_walk walk;
@@ -263,13 +271,21 @@ static inline bool emulate_usual(struct vp *vp, struct hv_exit *exit)
     struct vm *vm = vp->vm;
     struct mmio_handler *handler;
     struct insn insn;
-    uint64_t code[2], linear, offset;
+    uint64_t fetched[2], linear, offset;
+    const uint8_t *code = m->code;
+    unsigned have = m->code_given;
     unsigned region;
     gpa_t gpa;
 
-    if (!m->code_64 || !guest_fetch_16(vm, m->cr3, exit->rip, code) ||
-        insn_decode((const uint8_t *)code, INSN_MAX_BYTES, &insn) != INSN_OK || uses_rsp(&insn) ||
-        insn.segment >= INSN_FS)
+    if (!m->code_64)
+        return false;
+    if (LIKELY(code == NULL)) {
+        if (!guest_fetch_16(vm, m->cr3, exit->rip, fetched))
+            return false;
+        code = (const uint8_t *)fetched;
+        have = INSN_MAX_BYTES;
+    }
+    if (insn_decode(code, have, &insn) != INSN_OK || uses_rsp(&insn) || insn.segment >= INSN_FS)
         return false;
     linear = insn_address(&insn, vp->gpr, exit->rip, 0);
     gpa = GPA((m->gpa.v & ~PAGE_MASK) | (linear & PAGE_MASK));

@@ -322,6 +322,8 @@ static inline void fill_memory(struct vp *vp, struct hv_exit *exit)
     m->efer = vmread64(VMCS_GUEST_EFER);
     m->access = (uint8_t)(info & (EPT_READ | EPT_WRITE | EPT_FETCH));
     m->code_64 = (rights / RIGHTS_LONG & m->efer / EFER_LMA & 1) != 0;
+    m->code = NULL;
+    m->code_given = 0;
     m->plain = true;
     m->final = true;
     m->in_delivery = false;
