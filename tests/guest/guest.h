@@ -259,11 +259,14 @@ unsigned tap_run(const struct check_list *lists, unsigned count, const char *cho
 void tap_done(unsigned passed, unsigned failures, unsigned skipped);
 __attribute__((noreturn)) void guest_exit(uint32_t code);
 
+/* ---- main.c: words of the command line ---- */
+extern bool quirk_canonical; /* this machine's WRMSR takes any address */
+
 /* ---- the checks ---- */
 extern const struct check_list checks_pci, checks_ranges, checks_trap, checks_forms, checks_cross,
     checks_dynamic, checks_types, checks_status, checks_section, checks_bars, checks_overlap,
     checks_cpu, checks_regs, checks_stress, checks_bench;
 bool fatal_run(const char *which); /* false: no such run */
-void oracle_run(void);
+void oracle_run(bool hold);
 
 #endif

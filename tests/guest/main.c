@@ -3,8 +3,9 @@
  *
  *   test=all | <group> | <glob over "group: text">    checks (default all)
  *   test=fetch | triple | walk | hlt                  runs that end the VM
- *   test=oracle                                       brackets loads with magic breaks
+ *   test=oracle [hold]                                brackets loads with magic breaks; hold: stays at the end
  *   bench                                             measurements
+ *   quirk=canonical                                   WRMSR does not check addresses here: do not expect it
  */
 #include "tests/guest/guest.h"
 
@@ -15,6 +16,8 @@ struct start_info {
 
 #define START_MAGIC 0x336ec578u
 #define WORD_ROOM   64u
+
+bool quirk_canonical;
 
 void guest_main(const struct start_info *info);
 
@@ -61,7 +64,7 @@ void guest_main(const struct start_info *info)
 {
     static char chosen[WORD_ROOM] = "all";
     char word[WORD_ROOM];
-    bool bench = false;
+    bool bench = false, hold = false;
     const char *at = "";
 
     serial_init();
@@ -74,11 +77,17 @@ void guest_main(const struct start_info *info)
             memcpy(chosen, word + 5, WORD_ROOM - 5);
         else if (text_equal(word, "bench"))
             bench = true;
+        else if (text_equal(word, "hold"))
+            hold = true;
+        else if (text_equal(word, "quirk=canonical"))
+            quirk_canonical = true;
     }
+    if (quirk_canonical)
+        say("# quirk=canonical: WRMSR takes any address here; that it should not is not checked\n");
     if (lab_find())
         lab_init();
     if (text_equal(chosen, "oracle")) {
-        oracle_run();
+        oracle_run(hold);
         guest_exit(0);
     }
     if (fatal_run(chosen))
