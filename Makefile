@@ -180,7 +180,7 @@ $(foreach unit,$(UNITS),$(eval $(call unit_rule,$(unit))))
 
 # ---------------------------------------------------------------------------------------------- running
 
-.PHONY: run targets debug guest
+.PHONY: run targets debug gdb guest
 guest: $(GUEST_ELF)
 	@:
 $(GUEST_OBJS): | packages
@@ -196,6 +196,11 @@ targets:
 debug:
 	$(Q)bash tests/tools/deps.sh run && $(MAKE) --no-print-directory PACKAGES=none disk && \
 	    $(PYTHON) tests/emu/debug.py
+
+# GDB: more words for gdb, such as GDB='-ex "hbreak vm_exit" -ex continue'.
+gdb:
+	$(Q)bash tests/tools/deps.sh test && $(MAKE) --no-print-directory PACKAGES=none disk && \
+	    $(PYTHON) tests/emu/debug.py --gdb $(GDB)
 
 # ---------------------------------------------------------------------------------------------- checking
 
@@ -228,13 +233,14 @@ clean:
 
 help:
 	@echo 'make image     build/barvisor.efi and the bootable disk build/barvisor.img (CC=gcc|clang, CFG=file)'
-	@echo 'make run       build, boot and judge the guest test; TARGET=bochs-ept|qemu-kvm or chosen by itself'
+	@echo 'make run       build, boot and judge the guest test; TARGET=name (see targets) or the best with EPT'
 	@echo 'make targets   where the image can run on this machine, and why not'
 	@echo 'make test      everything that must hold: lint, units, both compilers, boots'
 	@echo 'make lint      format, static analysis, who may include whom, every header alone'
 	@echo 'make units     host tests under ASan and UBSan'
-	@echo 'make bench     instructions per operation, exact; fails when a budget is exceeded'
+	@echo 'make bench     instructions per operation on both backends, exact; fails when a budget is exceeded'
 	@echo 'make debug     Bochs debugger with symbols, stopped at efi_main'
+	@echo 'make gdb       gdb with symbols on qemu-npt, stopped at efi_main (GDB=more words for gdb)'
 	@echo 'make mutants   break the code on purpose, one patch at a time: each must turn a test red'
 	@echo 'make coverage  of the host tests: build/coverage/index.html'
 	@echo 'make clean     remove build/'

@@ -1,18 +1,24 @@
 """The boots that the tests look at, as data, and the machinery that runs them side by side.
 
 Boots cost seconds each, so a test names its boot with @pytest.mark.boot("name"), all boots that the selected
-tests need start at once, two at a time, and each test waits for its own.
+tests need start at once, as many at a time as there are cores, and each test waits for its own.
+
+"name@target" is the boot `name` on that entry of machine.TARGETS.
 """
 
 import os
+import re
 import tempfile
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import machine
+import memory
+import oracle
 import tap
 
-SIDE_BY_SIDE = 2
+SIDE_BY_SIDE = max(2, min(os.cpu_count() or 2, 8))
 # More than the guest brackets accesses; what is left over is never reached.
 ORACLE_STOPS = 500
 
@@ -26,34 +32,62 @@ def lab(cmdline):
 
 # A mistake found before ExitBootServices goes back to the firmware, which then waits for somebody.
 REFUSED = r"^boot: .*(expected|not found)"
+HOLDING = r"^guest\| # oracle: holding$"
+
+# Emulators run everywhere, so that they cannot is a failure; KVM is offered or not.
+OPTIONAL = {"qemu-kvm"}
+OFFERED = [each.name for each in machine.TARGETS if each.name not in OPTIONAL or each.lacks() is None]
+
+ANNOUNCED = re.compile(r"^# oracle \d+ (.*)$")
 
 
-def bochs(**options):
-    return lambda disk: machine.Bochs(disk, **options)
+def announced(report):
+    """What the guest of test=oracle says it accesses: [{name: value}]."""
+    found = []
+    for line in report.guest:
+        match = ANNOUNCED.match(line)
+        if match:
+            words = dict(word.split("=", 1) for word in match[1].split() if "=" in word)
+            found.append({name: int(number, 0) for name, number in words.items()})
+    return found
 
 
-def qemu(**options):
-    return lambda disk: machine.Qemu(disk, **options)
+def look_at_trace(kind):
+    return lambda computer, report: oracle.accesses(computer.output(), kind)
+
+
+def look_at_memory(computer, report):
+    return memory.Guest(computer, announced(report)) if computer.reached else None
 
 
 class Boot:
-    """What to boot on what."""
+    """What to boot on what. The options go to the machine.
 
-    def __init__(self, config, make=bochs(), guest=True, clang=False):
-        self.config = config
-        self.make = make
+    early: among the first to start, for it takes long.
+    look: called with the machine and the report before its directory goes; the answer becomes Result.seen.
+    """
+
+    def __init__(self, config, target="bochs-ept", guest=True, clang=False, early=False, look=None, **options):
+        self.target = machine.target(target)
+        self.config = machine.with_words(config, self.target.words)
         self.guest = guest
         self.clang = clang
+        self.early = early
+        self.look = look
+        self.options = options
 
 
 class Result:
     """What one boot gave: the console as lines, the emulator's own output, what went wrong with it."""
 
-    def __init__(self, computer):
+    def __init__(self, computer, boot):
         self.lines = computer.lines()
         self.output = computer.output()
         self.problems = computer.problems()
-        self.report = tap.Report(self.lines, expect_end=False)
+        self.target = boot.target
+        self.report = tap.Report(self.lines, expect_end=False, may_skip=boot.target.may_skip)
+        self.seen = boot.look(computer, self.report) if boot.look else None
+        self.seconds = time.monotonic() - computer.started
 
     def text(self):
         return "\n".join(self.lines)
@@ -66,30 +100,40 @@ class Result:
         return "\n".join(["", "the console's last lines:", *self.lines[-count:]])
 
 
+# Runs that must end the VM, and only the VM.
+FATAL = ["fetch", "triple", "walk", "hlt"]
+TRACE = "c\n" + ORACLE_STOPS * "trace-mem on\nc\ntrace-mem off\nc\n"
+# Bochs calls a triple fault in an SVM guest a panic and stops in its debugger; when told to go on, the exit comes.
+FATAL_OPTIONS = {("triple", "bochs-npt"): {"script": "c\nc\n", "panics": ", cpu0=report"}}
+BIG = {"cpus": 2, "mib": 6144}  # two CPUs, memory above 4 GiB
+
 BOOTS = {
-    # the guest's checks, the image of each compiler
-    "all": Boot(lab("test=all")),
-    "clang": Boot(lab("test=all"), clang=True),
-    # runs that must end the VM, and only the VM
-    "fetch": Boot(lab("test=fetch")),
-    "triple": Boot(lab("test=triple")),
-    "walk": Boot(lab("test=walk")),
-    "hlt": Boot(lab("test=hlt")),
+    # the guest's checks on every target, the image of each compiler
+    **{f"all@{name}": Boot(lab("test=all"), name, early=True) for name in OFFERED},
+    "clang@bochs-ept": Boot(lab("test=all"), "bochs-ept", clang=True, early=True),
+    "clang@qemu-npt": Boot(lab("test=all"), "qemu-npt", clang=True, early=True),
+    **{f"{run}@{name}": Boot(lab(f"test={run}"), name, **FATAL_OPTIONS.get((run, name), {}))
+       for name in OFFERED for run in FATAL},
     # the walk of each access, for the memory-type oracle
-    "oracle": Boot(lab("test=oracle"), bochs(script="c\n" + ORACLE_STOPS * "trace-mem on\nc\ntrace-mem off\nc\n")),
+    "oracle@bochs-ept": Boot(lab("test=oracle"), "bochs-ept", script=TRACE, look=look_at_trace(oracle.EptAccess)),
+    "oracle@bochs-npt": Boot(lab("test=oracle"), "bochs-npt", script=TRACE, look=look_at_trace(oracle.NptAccess)),
+    "oracle@qemu-npt": Boot(lab("test=oracle hold"), "qemu-npt", until=HOLDING, dump=True, look=look_at_memory),
     # CPUs that cannot do it
-    "no-vmx": Boot(lab("test=all"), bochs(model="athlon64_clawhammer")),
-    "no-ept": Boot(lab("test=all"), bochs(model="core2_penryn_t9600")),
+    "neither": Boot(lab("test=all"), "bochs-ept", model="athlon64_clawhammer"),
+    "neither-amd": Boot(lab("test=all"), "qemu-npt", cpu="qemu64,-svm", **BIG),
+    "neither-intel": Boot(lab("test=all"), "qemu-npt", cpu="Nehalem", **BIG),
+    "no-ept": Boot(lab("test=all"), "bochs-ept", model="core2_penryn_t9600"),
+    "no-npt": Boot(lab("test=all"), "qemu-npt", cpu="EPYC,+svm,-npt"),
     # firmware with ACPI, two CPUs and memory above 4 GiB
-    "q35": Boot(lab("test=all"), qemu(accel="tcg", cpu="Nehalem", cpus=2, mib=6144)),
+    "q35": Boot(lab("test=all"), "qemu-npt", early=True, **BIG),
     # mistakes on the volume
-    "no-guest": Boot(lab("test=all"), bochs(until=REFUSED), guest=False),
-    "bad-key": Boot(LAB + "colour = red\n", bochs(until=REFUSED)),
-    "bad-ram": Boot("guest = \\guest.elf\n\nram = much\n", bochs(until=REFUSED)),
-    "bad-line": Boot("# a comment\nguest\n", bochs(until=REFUSED)),
-    "no-guest-key": Boot("ram = 64\n", bochs(until=REFUSED)),
-    "bad-device": Boot("guest = \\guest.elf\nram = 64\ndevice = teapot\n"),
-    "too-much-ram": Boot("guest = \\guest.elf\nram = 100G\n"),
+    "no-guest": Boot(lab("test=all"), "bochs-ept", until=REFUSED, guest=False),
+    "bad-key": Boot(LAB + "colour = red\n", "qemu-npt", until=REFUSED),
+    "bad-ram": Boot("guest = \\guest.elf\n\nram = much\n", "qemu-npt", until=REFUSED),
+    "bad-line": Boot("# a comment\nguest\n", "qemu-npt", until=REFUSED),
+    "no-guest-key": Boot("ram = 64\n", "qemu-npt", until=REFUSED),
+    "bad-device": Boot("guest = \\guest.elf\nram = 64\ndevice = teapot\n", "qemu-npt"),
+    "too-much-ram": Boot("guest = \\guest.elf\nram = 100G\n", "qemu-npt"),
 }
 
 
@@ -106,18 +150,24 @@ class Runner:
         efi = os.path.join(machine.ROOT, "build/clang/barvisor.efi") if boot.clang else None
         with tempfile.TemporaryDirectory(prefix="barvisor-disk-") as directory:
             disk = machine.make_disk(directory, boot.config, guest=boot.guest, efi=efi)
-            with boot.make(disk) as computer:
+            with boot.target.make(disk, **boot.options) as computer:
                 computer.run()
-                return Result(computer)
+                return Result(computer, boot)
 
-    def start(self, name):
+    def start(self, names):
+        """Those that take long first, so that none of them is left alone at the end."""
         with self.lock:
-            if name not in self.results:
+            for name in sorted(set(names) - set(self.results), key=lambda name: not BOOTS[name].early):
                 self.results[name] = self.pool.submit(self._run, name)
-            return self.results[name]
 
     def result(self, name):
-        return self.start(name).result()
+        self.start([name])
+        return self.results[name].result()
+
+    def finished(self, name):
+        """The result of a boot that has run, without waiting; else None."""
+        future = self.results.get(name)
+        return future.result() if future and future.done() and not future.exception() else None
 
     def close(self):
         self.pool.shutdown(wait=False, cancel_futures=True)

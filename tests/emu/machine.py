@@ -7,10 +7,13 @@ emulator's exit code alone is never a pass. docs/testing.md says why the options
 
 import codecs
 import fcntl
+import functools
+import json
 import os
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import tempfile
@@ -21,10 +24,12 @@ import tap
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OVMF = "/usr/share/ovmf/OVMF.fd"
 VGABIOS = "/usr/share/bochs/VGABIOS-lgpl-latest"
-BOOT_SECONDS = 120
+BOOT_SECONDS = 240
 SETTLE_SECONDS = 0.5
 START_TRIES = 5
 NO_PORT = "could not bind any port"
+MONITOR_SECONDS = 60
+FEATURE_WARNING = "qemu-system-x86_64: warning: TCG doesn't support requested feature"
 
 BOCHSRC = """\
 plugin_ctrl: unmapped=1, biosdev=0, speaker=0, extfpuirq=1, parallel=0, serial=1, gameport=0, usb_uhci=0
@@ -42,7 +47,7 @@ port_e9_hack: enabled=1
 magic_break: enabled=1
 clock: sync=none, time0=946681200
 log: {directory}/bochs.log
-panic: action=fatal
+panic: action=fatal{panics}
 error: action=ignore
 info: action=ignore
 """
@@ -56,7 +61,7 @@ class Machine:
     def __init__(self, disk, seconds=BOOT_SECONDS, until=None):
         self.disk = disk
         self.seconds = seconds
-        self.until = until  # a regular expression: the boot is over when a line matches it
+        self.until = until  # a regular expression: the boot is over when a line matches it; see at_until()
         self.reached = False
         self.process = None
         self.directory = None
@@ -71,6 +76,9 @@ class Machine:
     def ended_well(self):
         """True when the emulator ended because the software inside asked it to."""
         raise NotImplementedError
+
+    def at_until(self):
+        """Called when a line matched `until`, before the emulator is ended."""
 
     def path(self, name):
         return os.path.join(self.directory, name)
@@ -117,6 +125,8 @@ class Machine:
         for part in tap.clean(pending):
             if on_line:
                 on_line(part, time.monotonic() - self.started)
+        if self.reached:
+            self.at_until()
         self.stop()
 
     def stop(self):
@@ -166,21 +176,22 @@ class Machine:
 
 
 class Bochs(Machine):
-    """Interprets VMX and EPT, so it runs anywhere; deterministic with one CPU: one instruction is one tick."""
+    """Interprets VMX and SVM, so it runs anywhere; deterministic with one CPU: one instruction is one tick."""
 
     name = "bochs"
 
-    def __init__(self, disk, model="corei7_haswell_4770", cpus=1, mib=512, script="c\n", **more):
+    def __init__(self, disk, model="corei7_haswell_4770", cpus=1, mib=512, script="c\n", panics="", **more):
         super().__init__(disk, **more)
         self.model = model
         self.cpus = cpus
         self.mib = mib
+        self.panics = panics  # panics that do not end it, as the configuration has them
         self.script = script  # for the built-in debugger, which starts stopped
 
     def command(self):
         with open(self.path("bochsrc"), "w") as out:
             out.write(BOCHSRC.format(ovmf=OVMF, vgabios=VGABIOS, model=self.model, cpus=self.cpus, mib=self.mib,
-                                     directory=self.directory))
+                                     panics=self.panics, directory=self.directory))
         with open(self.path("script"), "w") as out:
             out.write(self.script)
         return ["bochs", "-q", "-f", self.path("bochsrc"), "-rc", self.path("script")]
@@ -205,31 +216,69 @@ class Bochs(Machine):
 
 
 class Qemu(Machine):
-    """QEMU q35 with OVMF, by KVM (accel="kvm") or by its own translator (accel="tcg", which has no VMX)."""
+    """QEMU q35 with OVMF, by KVM (accel="kvm") or by its own translator (accel="tcg": SVM, but no VMX)."""
 
     name = "qemu"
 
-    def __init__(self, disk, accel="kvm", cpu="host", cpus=1, mib=512, extra=(), **more):
+    def __init__(self, disk, accel="kvm", cpu="host", cpus=1, mib=512, dump=False, extra=(), **more):
         super().__init__(disk, **more)
         self.accel = accel
         self.cpu = cpu
         self.cpus = cpus
         self.mib = mib
+        self.dump = dump  # at `until`: all RAM into the file memory.bin, the registers into registers.txt
         self.extra = list(extra)
 
     def command(self):
+        monitor = ["-qmp", f"unix:{self.path('monitor')},server=on,wait=off"] if self.dump else []
         return ["qemu-system-x86_64", "-machine", f"q35,accel={self.accel}", "-cpu", self.cpu,
                 "-smp", str(self.cpus), "-m", str(self.mib), "-bios", OVMF,
                 "-drive", f"file={self.path('disk.img')},format=raw,if=none,id=disk",
                 "-device", "ide-hd,drive=disk,bus=ide.0", "-net", "none",
                 "-serial", f"file:{self.path('serial.txt')}", "-display", "none", "-monitor", "none", "-no-reboot",
                 "-chardev", "null,id=e9", "-device", "isa-debugcon,iobase=0xe9,chardev=e9",
-                "-device", "isa-debug-exit,iobase=0x501,iosize=4", *self.extra]
+                "-device", "isa-debug-exit,iobase=0x501,iosize=4", *monitor, *self.extra]
+
+    def at_until(self):
+        if not self.dump:
+            return
+        monitor = Monitor(self.path("monitor"))
+        monitor.ask("stop")
+        with open(self.path("registers.txt"), "w") as out:
+            out.write(monitor.ask("human-monitor-command", **{"command-line": "info registers"}))
+        monitor.ask("pmemsave", val=0, size=self.mib << 20, filename=self.path("memory.bin"))
+
+    def complaints(self):
+        """What QEMU itself said. That its translator lacks a feature of the CPU model is no complaint."""
+        return [line for line in self.output().splitlines()
+                if line.startswith("qemu-system") and not line.startswith(FEATURE_WARNING)]
 
     def ended_well(self):
         # isa-debug-exit turns v into exit code 2v+1; an odd code is thus the software's own wish.
         return self.exit_code is not None and self.exit_code > 0 and self.exit_code % 2 == 1 and \
-            "qemu-system" not in self.output()
+            not self.complaints()
+
+
+class Monitor:
+    """QEMU's monitor, in its language for machines (QMP)."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(MONITOR_SECONDS)
+        self.socket.connect(path)
+        self.lines = self.socket.makefile("r")
+        self.lines.readline()  # its greeting
+        self.ask("qmp_capabilities")
+
+    def ask(self, command, **arguments):
+        self.socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+        for line in self.lines:
+            said = json.loads(line)
+            if "return" in said:
+                return said["return"]
+            if "error" in said:
+                raise OSError(f"{command}: {said['error']}")
+        raise OSError(f"{command}: the monitor is gone")
 
 
 # ------------------------------------------------------------------------------------------------ targets
@@ -238,6 +287,15 @@ KVM_GET_SUPPORTED_CPUID = 0xC008AE05
 CPUID_ENTRY_BYTES = 40
 CPUID_MAX_ENTRIES = 256
 CPUID_1_ECX_VMX = 1 << 5
+CPUID_80000001_ECX_SVM = 1 << 2
+
+EPT, NPT = "EPT", "NPT"
+KVM_CPU = {EPT: "host,+vmx", NPT: "host,+svm,+npt"}
+# Checks that may be skipped, by the tables in use: [(pattern of the name, the reason that it must give)].
+MAY_SKIP = {
+    EPT: [],
+    NPT: [(r"\bIPAT\b", "this CPU cannot ignore the guest's PAT")],
+}
 
 
 def kvm_cpuid():
@@ -273,21 +331,36 @@ def qemu_lacks():
     return lacks("qemu-system-x86_64", OVMF)
 
 
+def kvm_tables(cpuid):
+    """Which second-level tables KVM offers to guests, from what kvm_cpuid() gave; None: neither."""
+    nothing = (0, 0, 0, 0)
+    if cpuid.get((1, 0), nothing)[2] & CPUID_1_ECX_VMX:
+        return EPT
+    if cpuid.get((0x80000001, 0), nothing)[2] & CPUID_80000001_ECX_SVM:
+        return NPT
+    return None
+
+
+def kvm_offer():
+    """(tables or None, why not): /dev/kvm alone proves nothing, it is asked what it can give to a guest."""
+    if not os.path.exists("/dev/kvm"):
+        return None, "there is no /dev/kvm"
+    try:
+        tables = kvm_tables(kvm_cpuid())
+    except OSError as error:
+        return None, f"/dev/kvm: {error.strerror}"
+    return tables, None if tables else "/dev/kvm is there, but it offers neither VMX nor SVM to guests"
+
+
+@functools.lru_cache(maxsize=None)
 def kvm_lacks():
-    """/dev/kvm alone proves nothing: ask what it can give to a guest, then try for a second."""
-    why = qemu_lacks()
+    """Why QEMU with KVM cannot run the image; a trial machine must live for a second."""
+    tables, why = kvm_offer()
+    why = qemu_lacks() or why
     if why:
         return why
-    if not os.path.exists("/dev/kvm"):
-        return "there is no /dev/kvm"
-    try:
-        cpuid = kvm_cpuid()
-    except OSError as error:
-        return f"/dev/kvm: {error.strerror}"
-    if not cpuid.get((1, 0), (0, 0, 0, 0))[2] & CPUID_1_ECX_VMX:
-        return "/dev/kvm is there, but it does not offer VMX to guests"
-    command = ["qemu-system-x86_64", "-machine", "q35,accel=kvm", "-cpu", "host,+vmx,enforce", "-m", "64", "-S",
-               "-display", "none", "-monitor", "none", "-serial", "none", "-net", "none"]
+    command = ["qemu-system-x86_64", "-machine", "q35,accel=kvm", "-cpu", KVM_CPU[tables] + ",enforce", "-m", "64",
+               "-S", "-display", "none", "-monitor", "none", "-serial", "none", "-net", "none"]
     trial = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         trial.wait(1)
@@ -304,23 +377,38 @@ def kvm_lacks():
 class Target:
     """A machine that the image runs on, as data."""
 
-    def __init__(self, name, what, lacks_what, make, automatic):
+    def __init__(self, name, what, tables, lacks_what, make, words=""):
         self.name = name
         self.what = what
+        self.tables = tables     # EPT or NPT; None when it cannot run here
         self.lacks = lacks_what  # () -> None or why it cannot run here
         self.make = make         # (disk, **options) -> Machine
-        self.automatic = automatic  # taken by itself when available; the first one wins
+        self.words = words       # for the guest's command line: what this machine does differently
+
+    @property
+    def may_skip(self):
+        return MAY_SKIP.get(self.tables, [])
 
 
+def kvm_target():
+    tables, _ = kvm_offer()
+    cpu = KVM_CPU.get(tables, "host")
+    return Target("qemu-kvm", f"QEMU with KVM: the CPU's own VMX and EPT or SVM and NPT ({tables or 'none'} here), nested",
+                  tables, kvm_lacks, lambda disk, **more: Qemu(disk, **{"accel": "kvm", "cpu": cpu, **more}))
+
+
+HASWELL = "corei7_haswell_4770"
+EPYC = "EPYC,+svm,+npt"
+
+# `make run` takes the first that works, those with EPT before those with NPT.
 TARGETS = [
-    Target("qemu-kvm", "QEMU with KVM: the CPU's own VMX and EPT, nested", kvm_lacks,
-           lambda disk, **more: Qemu(disk, accel="kvm", cpu="host,+vmx", **more), True),
-    Target("bochs-ept", "Bochs, a Haswell with VMX and EPT, interpreted", bochs_lacks,
-           lambda disk, **more: Bochs(disk, model="corei7_haswell_4770", **more), True),
-    Target("qemu-npt", "QEMU's own translator, an EPYC with SVM and nested paging", qemu_lacks,
-           lambda disk, **more: Qemu(disk, accel="tcg", cpu="EPYC,+svm,+npt", **more), False),
-    Target("bochs-npt", "Bochs, a Ryzen with SVM and nested paging, interpreted", bochs_lacks,
-           lambda disk, **more: Bochs(disk, model="ryzen", **more), False),
+    kvm_target(),
+    Target("bochs-ept", "Bochs, a Haswell with VMX and EPT, interpreted", EPT, bochs_lacks,
+           lambda disk, **more: Bochs(disk, **{"model": HASWELL, **more})),
+    Target("qemu-npt", "QEMU's own translator, an EPYC with SVM and nested paging", NPT, qemu_lacks,
+           lambda disk, **more: Qemu(disk, **{"accel": "tcg", "cpu": EPYC, **more}), words="quirk=canonical"),
+    Target("bochs-npt", "Bochs, a Ryzen with SVM and nested paging, interpreted", NPT, bochs_lacks,
+           lambda disk, **more: Bochs(disk, **{"model": "ryzen", **more})),
 ]
 
 
@@ -332,6 +420,15 @@ def target(name):
 
 
 # ------------------------------------------------------------------------------------------------- disks
+
+def with_words(config, words):
+    r"""The text of a \barvisor.cfg with `words` at the end of the guest's command line."""
+    if not words:
+        return config
+    with_line, found = re.subn(r"^([ \t]*cmdline[ \t]*=.*)$", lambda line: f"{line[1]} {words}", config, count=1,
+                               flags=re.M)
+    return with_line if found else f"{config.rstrip()}\ncmdline = {words}\n"
+
 
 def make_disk(directory, config, guest=True, name="disk.img", efi=None):
     """A boot disk with the text `config` as \\barvisor.cfg, under `directory`. Returns its path."""

@@ -12,8 +12,9 @@ import re
 GUEST_PREFIX = "guest| "
 MARKER = re.compile(r"^# barvisor-guest: done, (\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 PLAN = re.compile(r"^1\.\.(\d+)$")
-CHECK = re.compile(r"^(ok|not ok) (\d+)(?: - (.*?))?(?: # SKIP (.*))?$")
+CHECK = re.compile(r"^(ok|not ok) (\d+)(?: - (.*?))?(?: # SKIP\b ?(.*))?$")
 STOPPED = re.compile(r"^vm: stopped: (.*)$")
+BUILD = re.compile(r"^boot: Barvisor \S+, build ([0-9a-f]{40})$")
 GUEST_ENDED = "the guest ended it"
 ESCAPE = re.compile(r"\x1b\[[0-9;=?]*[A-Za-z]|\x1b[()][A-Z0-9]")
 
@@ -47,22 +48,30 @@ class Check:
 
 
 class Report:
-    """What one boot's console says. `problems` is empty when it passed."""
+    """What one boot's console says. `problems` is empty when it passed.
 
-    def __init__(self, lines, expect_end=True):
+    may_skip: [(pattern of a check's name, the reason that it must give)]. A check that is skipped for anything
+    else is a failure.
+    """
+
+    def __init__(self, lines, expect_end=True, may_skip=()):
         self.lines = lines
         self.guest = guest_lines(lines)
         self.plan = None
         self.checks = []
         self.marker = None   # (passed, failed, skipped)
         self.stopped = None  # what the hypervisor says about the end of the VM
+        self.build = None    # the image's identity, as it prints it
         self.problems = []
         self._read_guest()
         for line in lines:
-            stopped = STOPPED.match(line)
+            stopped, build = STOPPED.match(line), BUILD.match(line)
             if stopped:
                 self.stopped = stopped[1]
+            if build:
+                self.build = build[1]
         self._judge_checks()
+        self._judge_skips(may_skip)
         self._judge_marker()
         self._judge_end(expect_end)
 
@@ -105,6 +114,13 @@ class Report:
             problems.append("a check number appears twice")
         if any(number < 1 or number > self.plan for number in numbers):
             problems.append("a check lies outside the plan")
+
+    def _judge_skips(self, may_skip):
+        for check in self.skipped():
+            if not check.skipped:
+                self.problems.append(f"skipped without a reason: {check}")
+            elif not any(re.search(name, check.text) and reason == check.skipped for name, reason in may_skip):
+                self.problems.append(f"may not be skipped here: {check} # SKIP {check.skipped}")
 
     def _judge_marker(self):
         if self.marker is None:

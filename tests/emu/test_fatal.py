@@ -1,5 +1,6 @@
 """What a guest does ends at worst its own VM: a report that names the cause, and an orderly end."""
 
+import boots
 import pytest
 
 CAUSES = {
@@ -10,11 +11,12 @@ CAUSES = {
 }
 
 
-@pytest.mark.parametrize("boot_name", CAUSES)
+@pytest.mark.parametrize("boot_name", [f"{run}@{name}" for name in boots.OFFERED for run in boots.FATAL])
 def test_fatal(boot, boot_name):
+    cause = CAUSES[boot_name.split("@")[0]]
     assert not boot.problems, boot.show()
     assert boot.report.stopped is not None, "no 'vm: stopped: ...'" + boot.show()
-    assert boot.report.stopped.startswith(CAUSES[boot_name]), boot.report.stopped
+    assert boot.report.stopped.startswith(cause), boot.report.stopped
     assert boot.lines[-1].startswith("vm: stopped:"), boot.show()
     # The guest gets no further than the deed, and the hypervisor itself does not fall.
     assert boot.report.marker is None, boot.show()

@@ -4,6 +4,7 @@ import pytest
 import tap
 
 GOOD = """\
+boot: Barvisor 0.1, build 5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e
 boot: image at 0x1e1e7000
 guest| TAP version 13
 guest| 1..3
@@ -17,8 +18,12 @@ vm: stopped: the guest ended it through the debug-exit port
 """
 
 
-def report(text):
-    return tap.Report(tap.clean(text))
+MAY_SKIP = [("^trap: read", "no lab device")]
+BUILD = 20 * "5e"
+
+
+def report(text, may_skip=MAY_SKIP):
+    return tap.Report(tap.clean(text), may_skip=may_skip)
 
 
 def test_good_is_green():
@@ -26,6 +31,7 @@ def test_good_is_green():
     assert good.problems == []
     assert list(good.groups()) == ["pci", "trap"]
     assert [check.number for check in good.skipped()] == [2]
+    assert good.build == BUILD
 
 
 def test_escapes_and_carriage_returns_are_no_text():
@@ -45,6 +51,9 @@ RED = {
     "a check twice": ("guest| ok 3", "guest| ok 1", "twice"),
     "a check too many": ("guest| ok 3 -", "guest| ok 4 -", "outside the plan"),
     "not ok": ("guest| ok 3", "guest| not ok 3", "not ok 3 - trap: write"),
+    "skipped without a reason": ("# SKIP no lab device", "# SKIP", "without a reason"),
+    "skipped for another reason": ("# SKIP no lab device", "# SKIP tired", "may not be skipped"),
+    "another check skipped": ("trap: read #", "trap: fetch #", "may not be skipped"),
     "no end": ("vm: stopped: the guest ended it through the debug-exit port\n", "", "last line"),
     "another end": ("the guest ended it through the debug-exit port", "triple fault", "triple fault"),
     "something after the end": ("debug-exit port\n", "debug-exit port\npanic: late\n", "not the last line"),
@@ -66,3 +75,7 @@ def test_not_ok_names_the_check_and_its_reason():
     text = GOOD.replace("guest| ok 3 - trap: write\n", "guest| not ok 3 - trap: write\nguest| # expected 1 got 2\n")
     text = text.replace("done, 2 passed, 0 failed", "done, 1 passed, 1 failed")
     assert "not ok 3 - trap: write (expected 1 got 2)" in report(text).problems
+
+
+def test_nothing_may_be_skipped_unless_listed():
+    assert report(GOOD, may_skip=()).problems == ["may not be skipped here: ok 2 - trap: read # SKIP no lab device"]
