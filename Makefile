@@ -38,7 +38,7 @@ endif
 # Every source by name, per room. `make lint` fails when a file of a room is missing here.
 
 BASE_SRCS    := hv/base/log.c hv/base/status.c hv/base/string.c hv/base/tree.c
-X86_SRCS     := hv/x86/desc.c hv/x86/isr.asm
+X86_SRCS     := hv/x86/desc.c hv/x86/isr.asm hv/x86/mtrr.c
 EPT_SRCS     := ept/ept.c ept/format.c ept/memtype.c ept/pool.c ept/report.c
 MEM_SRCS     := hv/mem/backing.c hv/mem/blocks.c hv/mem/frames.c hv/mem/handle.c hv/mem/ledger.c \
                 hv/mem/section.c hv/mem/section_bytes.c hv/mem/slab.c hv/mem/space.c hv/mem/window.c
@@ -48,8 +48,9 @@ VM_SRCS      := hv/vm/cpuid.c hv/vm/create.c hv/vm/exit.c hv/vm/host_irq.c hv/vm
 PCI_SRCS     := hv/pci/bar.c hv/pci/bus.c hv/pci/config.c hv/pci/device.c hv/pci/inspect.c hv/pci/range.c \
                 hv/pci/report.c
 CONSOLE_SRCS := hv/console/panic.c hv/console/report.c
-VMX_SRCS     := hv/vmx/caps.c hv/vmx/entry.asm hv/vmx/run.c hv/vmx/setup.c hv/vmx/state.c
-SVM_SRCS     := hv/svm/caps.c hv/svm/entry.asm hv/svm/insn.c hv/svm/run.c hv/svm/setup.c hv/svm/state.c
+VMX_SRCS     := hv/vmx/caps.c hv/vmx/entry.asm hv/vmx/memtype.c hv/vmx/run.c hv/vmx/setup.c hv/vmx/state.c
+SVM_SRCS     := hv/svm/caps.c hv/svm/entry.asm hv/svm/insn.c hv/svm/memtype.c hv/svm/run.c \
+                hv/svm/setup.c hv/svm/state.c
 HOST_SRCS    := drivers/host/uart.c
 VIRTUAL_SRCS := drivers/virtual/lab.c drivers/virtual/lab_commands.c
 BOOT_SRCS    := boot/bootmap.c boot/config.c boot/entry.c boot/main.c boot/memmap.c boot/memory.c boot/uefi.c

@@ -275,6 +275,7 @@ static hv_status_t leaf(struct lab *lab)
     lab->result[2] = found.memtype;
     lab->result[3] = found.ignore_pat;
     lab->result[4] = found.level;
+    lab->result[5] = found.bits;
     return HV_OK;
 }
 
@@ -294,6 +295,7 @@ static hv_status_t effective_type(struct lab *lab)
     lab->result[5] = report.pat_type;
     lab->result[6] = report.cache_disabled;
     lab->result[7] = report.leaf_level;
+    lab->result[8] = report.has_mtrr ? report.mtrr_type : LAB_NO_MTRR;
     return HV_OK;
 }
 
@@ -303,7 +305,8 @@ static hv_status_t caps(struct lab *lab)
         (hv_caps.ignore_pat ? LAB_CAP_IGNORE_PAT : 0) | (hv_caps.large_2m ? LAB_CAP_LARGE_2M : 0) |
         (hv_caps.large_1g ? LAB_CAP_LARGE_1G : 0) |
         (hv_caps.large_executable ? LAB_CAP_LARGE_EXEC : 0) |
-        (hv_caps.execute_only ? LAB_CAP_EXEC_ONLY : 0) | (hv_caps.accessed_dirty ? LAB_CAP_AD : 0);
+        (hv_caps.execute_only ? LAB_CAP_EXEC_ONLY : 0) | (hv_caps.accessed_dirty ? LAB_CAP_AD : 0) |
+        (inspect_vm(lab->device)->tables.fmt == &pt_format_npt ? LAB_CAP_NPT : 0);
     lab->result[1] = hv_caps.physical_bits;
     return HV_OK;
 }

@@ -78,9 +78,11 @@ enum lab_command {
                                    bar, offset, width, value, 1 if write */
     LAB_CMD_BAR_STATS = 13, /* bar -> bytes, base, decoded, ranges, direct pages, trapped reads,
                                    trapped writes, callback failures */
-    LAB_CMD_LEAF = 14,      /* gpa -> present, rights (1 R, 2 W, 4 X), type, IPAT, level */
+    LAB_CMD_LEAF = 14, /* gpa -> present, rights (1 R, 2 W, 4 X), type, IPAT, level, the entry's
+                                   bits without its frame */
     LAB_CMD_EFFECTIVE_TYPE =
-        15, /* gva -> mapped, effective, leaf type, IPAT, PAT index, PAT type, CD, level */
+        15, /* gva -> mapped, effective, leaf type, IPAT, PAT index, PAT type, CD, level, MTRR
+                                   type of the frame or LAB_NO_MTRR */
     LAB_CMD_CAPS = 16,   /* -> LAB_CAP_* bits, physical address bits */
     LAB_CMD_TOTALS = 17, /* -> free frames, table pages, ledger mappings, sections, ranges */
     LAB_CMD_HASH = 18,   /* -> hash of tables and range records */
@@ -102,6 +104,9 @@ enum lab_command {
 #define LAB_CAP_LARGE_EXEC       0x08u /* executable leaves may be large */
 #define LAB_CAP_EXEC_ONLY        0x10u
 #define LAB_CAP_AD               0x20u
+#define LAB_CAP_NPT              0x40u /* second-level tables in AMD's format; else EPT */
+
+#define LAB_NO_MTRR              0xffu /* no MTRR plays a part in the type of an access */
 
 #define LAB_BENCH_MAP_1_PAGE     1 /* BAR2, into a hole */
 #define LAB_BENCH_UNMAP_1_PAGE   2

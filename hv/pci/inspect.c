@@ -88,6 +88,7 @@ void inspect_leaf(struct hv_device *device, gpa_t gpa, struct inspect_leaf *leaf
             .memtype = found.attr.memtype,
             .ignore_pat = found.attr.ignore_pat,
             .level = found.level,
+            .bits = found.entry & ~pt_frame(found.entry, found.level).v,
         };
     lock_release(&vm->tables_lock);
 }

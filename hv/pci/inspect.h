@@ -31,6 +31,7 @@ struct inspect_leaf {
     uint8_t memtype;
     bool ignore_pat;
     uint8_t level;
+    uint64_t bits; /* of the entry, all but the frame's */
 };
 
 /* The second-level leaf of a guest-physical address. */

@@ -2,7 +2,7 @@
 
 #include "ept/format.h"
 #include "hv/base/log.h"
-#include "hv/vm/vm.h"
+#include "hv/svm/svm.h"
 #include "hv/x86/cpu.h"
 #include "hv/x86/regs.h"
 
@@ -57,6 +57,7 @@ const char *svm_probe(void)
     svm_caps.flush_by_asid = (svm.edx & SVM_FLUSH_BY_ASID) != 0;
     svm_caps.decode_assists = (svm.edx & SVM_DECODE_ASSIST) != 0;
     fill_neutral_caps();
+    svm_memtype_init();
     return NULL;
 }
 

@@ -42,6 +42,10 @@ void svm_load_rsp(struct vp *vp);
 void svm_store_rsp(struct vp *vp);
 void svm_report(const struct vp *vp);
 
+/* memtype.c */
+void svm_memtype_init(void); /* reads the MTRRs */
+uint8_t svm_memtype_combine(const struct pt_leaf *leaf, struct hv_memtype_report *report);
+
 /* insn.c: instructions whose exits do not tell enough when nRIP and decode assists are missing. */
 struct svm_insn {
     uint8_t length;

@@ -30,6 +30,11 @@ struct backend {
     void (*set_cr4)(struct vp *vp, uint64_t value);
     void (*set_efer)(struct vp *vp, uint64_t value);
     void (*set_pat)(struct vp *vp, uint64_t value);
+    /*
+     * The effective type (enum memtype) of an access through `leaf` with caches on. The report has everything else by
+     * then; has_mtrr and mtrr_type are filled here.
+     */
+    uint8_t (*memtype_combine)(const struct pt_leaf *leaf, struct hv_memtype_report *report);
     void (*load_rsp)(struct vp *vp);     /* RSP is not saved at exits: into vp->gpr ... */
     void (*store_rsp)(struct vp *vp);    /* ... and back */
     void (*report)(const struct vp *vp); /* registers of the control structure by name */

@@ -1,6 +1,7 @@
 /* Why an access has the memory type that it has. */
 #include "hv/vm/backend.h"
 #include "hv/vm/walk.h"
+#include "hv/x86/cpu.h"
 #include "hv/x86/regs.h"
 
 /* The guest's PAT entry: chosen by its leaf; without paging everything is write-back to the PAT's side. */
@@ -19,6 +20,15 @@ static void guest_side(const struct guest_walk *walk, uint64_t pat,
     report->pat_type = (uint8_t)pat_entry(pat, report->pat_index);
 }
 
+/*
+ * The guest's CD or the host's: where the CPU switches CR0 whole it obeys both, and where it leaves CD alone both
+ * are the same bit.
+ */
+static bool cache_disabled(const struct vp_state *state)
+{
+    return ((state->real_cr0 | read_cr0()) & CR0_CD) != 0;
+}
+
 hv_status_t hv_effective_memtype(struct vp *vp, gva_t gva, struct hv_memtype_report *report)
 {
     struct vp_state state;
@@ -28,7 +38,7 @@ hv_status_t hv_effective_memtype(struct vp *vp, gva_t gva, struct hv_memtype_rep
 
     hv_backend->state_get(vp, &state);
     paging = (struct guest_paging){state.cr0, state.cr3, state.efer};
-    *report = (struct hv_memtype_report){.cache_disabled = (state.real_cr0 & CR0_CD) != 0};
+    *report = (struct hv_memtype_report){.cache_disabled = cache_disabled(&state)};
     if (guest_walk(vp->vm, &paging, gva, &walk) != WALK_OK)
         return HV_OK;
     report->gpa = walk.gpa;
@@ -39,9 +49,8 @@ hv_status_t hv_effective_memtype(struct vp *vp, gva_t gva, struct hv_memtype_rep
     report->leaf_type = leaf.attr.memtype;
     report->ignore_pat = leaf.attr.ignore_pat;
     report->leaf_level = leaf.level;
-    report->effective = report->cache_disabled
-                            ? MEMTYPE_UC
-                            : (uint8_t)memtype_combine_ept((enum memtype)leaf.attr.memtype,
-                                                           leaf.attr.ignore_pat, report->pat_type);
+    report->effective = hv_backend->memtype_combine(&leaf, report);
+    if (report->cache_disabled)
+        report->effective = MEMTYPE_UC;
     return HV_OK;
 }

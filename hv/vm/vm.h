@@ -147,7 +147,9 @@ struct hv_memtype_report {
     uint8_t leaf_level;  /* 1..3 */
     uint8_t pat_index;   /* chosen by the guest's leaf entry */
     uint8_t pat_type;    /* that entry of the guest's IA32_PAT */
-    bool cache_disabled; /* CR0.CD as the CPU really has it in the guest */
+    bool cache_disabled; /* a CR0.CD that is in force while the guest runs */
+    bool has_mtrr;       /* the frame's MTRR takes part */
+    uint8_t mtrr_type;   /* enum memtype, when has_mtrr */
     uint8_t effective;   /* enum memtype */
 };
 

@@ -45,4 +45,7 @@ void vmx_load_rsp(struct vp *vp);
 void vmx_store_rsp(struct vp *vp);
 void vmx_report(const struct vp *vp);
 
+/* memtype.c */
+uint8_t vmx_memtype_combine(const struct pt_leaf *leaf, struct hv_memtype_report *report);
+
 #endif

@@ -22,6 +22,11 @@
 #define IA32_SYSENTER_EIP       0x176u
 #define IA32_MISC_ENABLE        0x1a0u
 #define IA32_DEBUGCTL           0x1d9u
+#define IA32_MTRR_PHYSBASE0     0x200u /* base and mask in turn */
+#define IA32_MTRR_PHYSMASK0     0x201u
+#define IA32_MTRR_FIX64K_00000  0x250u
+#define IA32_MTRR_FIX16K_80000  0x258u /* 2 of them */
+#define IA32_MTRR_FIX4K_C0000   0x268u /* 8 of them */
 #define IA32_PAT                0x277u
 #define IA32_MTRR_DEF_TYPE      0x2ffu
 #define IA32_EFER               0xc0000080u
@@ -33,6 +38,8 @@
 #define IA32_GS_BASE            0xc0000101u
 #define IA32_KERNEL_GS_BASE     0xc0000102u
 #define IA32_TSC_AUX            0xc0000103u
+#define AMD_SYSCFG              0xc0010010u
+#define AMD_TOP_MEM2            0xc001001du
 
 #define APIC_BASE_ENABLE        BIT(11)
 #define APIC_BASE_X2APIC        BIT(10)
@@ -82,6 +89,7 @@
 #define CPUID_1_ECX_XSAVE      BIT(26)
 #define CPUID_1_ECX_OSXSAVE    BIT(27)
 #define CPUID_1_ECX_HYPERVISOR BIT(31)
+#define CPUID_1_EDX_MTRR       BIT(12)
 #define CPUID_8000_0001_EDX_NX BIT(20)
 #define CPUID_8000_0001_EDX_1G BIT(26)
 

@@ -18,9 +18,12 @@ struct seen {
     uint64_t shadow[512]; /* what pt_store has put there */
 };
 
+/* How entries are read: by the test's own rules, which share no number with the formats. */
+enum reading { READ_EPT, READ_STAGE1, READ_NPT };
+
 static struct {
     const struct pt_root *root;
-    bool ept;
+    enum reading reading;
     uint64_t base, unit, units;
     uint64_t old[WATCH_UNITS], new[WATCH_UNITS];
     struct seen *by_frame[TABLES];
@@ -42,16 +45,23 @@ uint64_t watch_random(void)
     return random_state;
 }
 
-/* ---- the independent reading of the two formats ---- */
+/* ---- the independent reading of the three formats ---- */
+
+static enum reading reading_of(const struct pt_root *root)
+{
+    if (root->fmt == &pt_format_ept)
+        return READ_EPT;
+    return root->fmt == &pt_format_npt ? READ_NPT : READ_STAGE1;
+}
 
 static uint64_t ad_bits(void)
 {
-    return w.ept ? 0x300 : 0x60;
+    return w.reading == READ_EPT ? 0x300 : 0x60;
 }
 
-static bool is_present(bool ept, uint64_t e)
+static bool is_present(enum reading reading, uint64_t e)
 {
-    return (e & (ept ? 7 : 1)) != 0;
+    return (e & (reading == READ_EPT ? 7 : 1)) != 0;
 }
 
 static bool is_leaf(uint64_t e, unsigned level)
@@ -82,34 +92,37 @@ static void check_legal_ept(uint64_t e, unsigned level)
         assert_int_equal(e & 0x80, 0);
 }
 
-static void check_legal_stage1(uint64_t e, unsigned level)
+/* Stage 1 and NPT differ in one bit: U/S is clear in all entries of the one, set in all of the other. */
+static void check_legal_host(uint64_t e, unsigned level)
 {
+    uint64_t user = w.reading == READ_NPT ? 4 : 0;
+
     if ((e & 1) == 0) {
         assert_int_equal(e, 0);
         return;
     }
-    assert_int_equal(e & 0x0f04, 0); /* US, G and the ignored bits */
+    assert_int_equal(e & 0x0f04, user); /* US, G and the ignored bits */
     assert_int_equal((e >> 52) & 0x7ff, 0);
     if (!is_leaf(e, level))
-        assert_int_equal(e & ~FRAME & ~0x20ull, 3);
+        assert_int_equal(e & ~FRAME & ~0x20ull, 3 | user);
     else
         assert_true(level < 4);
 }
 
 static void check_legal(uint64_t e, unsigned level)
 {
-    if (w.ept)
+    if (w.reading == READ_EPT)
         check_legal_ept(e, level);
     else
-        check_legal_stage1(e, level);
+        check_legal_host(e, level);
     if (e != 0 && level > 1 && is_leaf(e, level)) {
         uint64_t reserved = (1ull << (12 + 9 * (level - 1))) - 0x1000;
 
-        assert_int_equal(e & reserved & (w.ept ? ~0ull : ~0x1000ull), 0);
+        assert_int_equal(e & reserved & (w.reading == READ_EPT ? ~0ull : ~0x1000ull), 0);
     }
 }
 
-static uint64_t key_of_stage1(uint64_t e, unsigned level)
+static uint64_t key_of_host(uint64_t e, unsigned level)
 {
     static const uint8_t pat[8] = {6, 1, 7, 0, 6, 5, 7, 4};
     unsigned index = (unsigned)((e >> 3) & 3) | (e & (level == 1 ? 0x80 : 0x1000) ? 4 : 0);
@@ -119,7 +132,7 @@ static uint64_t key_of_stage1(uint64_t e, unsigned level)
 
 uint64_t watch_walk(const struct pt_root *root, uint64_t addr)
 {
-    bool ept = root->fmt->ignore_pat != 0;
+    enum reading reading = reading_of(root);
     uint64_t table = root->root.v;
 
     for (unsigned level = 4; level >= 1; level--) {
@@ -127,12 +140,12 @@ uint64_t watch_walk(const struct pt_root *root, uint64_t addr)
         uint64_t e = ((const uint64_t *)direct(HPA(table)))[(addr >> shift) & 511];
         uint64_t inside = addr & ((1ull << shift) - 1) & ~0xfffull;
 
-        if (!is_present(ept, e))
+        if (!is_present(reading, e))
             return 0;
         if (is_leaf(e, level)) {
             uint64_t frame = ((e & FRAME) >> shift << shift) + inside;
 
-            return frame | (ept ? 0x80 | (e & 0x7f) : key_of_stage1(e, level));
+            return frame | (reading == READ_EPT ? 0x80 | (e & 0x7f) : key_of_host(e, level));
         }
         table = e & FRAME;
     }
@@ -234,7 +247,7 @@ static bool asks_flush(uint64_t old, uint64_t new, unsigned level)
         return true;
     if (old & ~new &ad_bits())
         return true;
-    if (w.ept)
+    if (w.reading == READ_EPT)
         return ((old ^ new) & ~7ull & ~ad_bits()) != 0 || (old & ~new & 7) != 0;
     return ((old ^ new) & ~ad_bits()) != 0;
 }
@@ -295,7 +308,7 @@ void watch_start(const struct pt_root *root, uint64_t base, uint64_t unit_bytes,
     assert_true(units <= WATCH_UNITS);
     w.root = root;
     w.stores_before = root->stores;
-    w.ept = root->fmt->ignore_pat != 0;
+    w.reading = reading_of(root);
     w.base = base;
     w.unit = unit_bytes;
     w.units = units;

@@ -157,6 +157,19 @@ static void test_trap_log(void **state)
 
 /* ---- the initial ranges, as lab_regs.h promises them ---- */
 
+/* The entry without its frame, in the format that the VM has. Rights: bit 0 write, bit 1 execute. */
+static uint64_t leaf_bits(uint64_t rights, unsigned type, bool ipat, unsigned level)
+{
+    static const uint8_t ept[] = {0x00, 0x08, 0x20, 0x28, 0x30};
+    static const uint16_t npt_small[] = {0x18, 0x08, 0x98, 0x88, 0x00};
+    static const uint16_t npt_large[] = {0x98, 0x88, 0x1098, 0x1088, 0x80};
+
+    if (world.vm.tables.fmt == &pt_format_ept)
+        return 1 | rights << 1 | ept[type] | (ipat ? 0x40 : 0) | (level > 1 ? 0x80 : 0);
+    return 5 | (rights & 1) << 1 | (rights & 2 ? 0 : BIT(63)) |
+           (level > 1 ? npt_large[type] : npt_small[type]);
+}
+
 static void expect_leaf(uint64_t page, uint64_t rights, unsigned type, bool ipat, unsigned level)
 {
     static const uint8_t types[] = {MEMTYPE_UC, MEMTYPE_WC, MEMTYPE_WT, MEMTYPE_WP, MEMTYPE_WB};
@@ -168,6 +181,7 @@ static void expect_leaf(uint64_t page, uint64_t rights, unsigned type, bool ipat
     assert_int_equal(result(2), types[type]);
     assert_int_equal(result(3), ipat);
     assert_int_equal(result(4), level);
+    assert_int_equal(result(5), leaf_bits(rights, type, ipat, level));
 }
 
 static void expect_hole(uint64_t page)
@@ -238,6 +252,26 @@ static void test_without_ignore_pat(void **state)
     assert_int_equal(RUN(LAB_CMD_CAPS, 0), HV_OK);
     assert_int_equal(result(0), LAB_CAP_LARGE_2M | LAB_CAP_LARGE_1G | LAB_CAP_LARGE_EXEC);
     assert_int_equal(result(1), FAKE_VM_PHYSICAL_BITS);
+}
+
+/* Each request that has no ignore-PAT is met to the letter: every type has a slot of the host's PAT. */
+static void test_nested_format(void **state)
+{
+    (void)state;
+    hv_caps.ignore_pat = false;
+    world.vm.tables.fmt = &pt_format_npt;
+    lab_up(0, NULL);
+    for (unsigned n = 0; n < LAB_SMALL_SLOTS; n += 2) {
+        expect_leaf(LAB_SMALL_PAGE(n), n / 2 % 4, n / 8, false, 1);
+        expect_hole(LAB_SMALL_PAGE(n + 1));
+    }
+    for (unsigned m = 0; m < LAB_LARGE_SLOTS; m += 2) {
+        expect_leaf(LAB_LARGE_PAGE(m), 1, m / 2, false, 2);
+        expect_hole(LAB_LARGE_PAGE(m + 1));
+    }
+    assert_int_equal(RUN(LAB_CMD_CAPS, 0), HV_OK);
+    assert_int_equal(result(0),
+                     LAB_CAP_LARGE_2M | LAB_CAP_LARGE_1G | LAB_CAP_LARGE_EXEC | LAB_CAP_NPT);
 }
 
 /* ---- range commands ---- */
@@ -403,7 +437,8 @@ static void test_totals(void **state)
                                                 .leaf_type = MEMTYPE_WB,
                                                 .pat_index = 1,
                                                 .pat_type = MEMTYPE_WC,
-                                                .leaf_level = 2};
+                                                .leaf_level = 2,
+                                                .mtrr_type = MEMTYPE_WT};
     assert_int_equal(RUN(LAB_CMD_EFFECTIVE_TYPE, 0x1000), HV_OK);
     assert_int_equal(result(0), 1);
     assert_int_equal(result(1), MEMTYPE_WC);
@@ -411,6 +446,10 @@ static void test_totals(void **state)
     assert_int_equal(result(4), 1);
     assert_int_equal(result(5), MEMTYPE_WC);
     assert_int_equal(result(7), 2);
+    assert_int_equal(result(8), LAB_NO_MTRR);
+    fake_vm_report.has_mtrr = true;
+    assert_int_equal(RUN(LAB_CMD_EFFECTIVE_TYPE, 0x1000), HV_OK);
+    assert_int_equal(result(8), MEMTYPE_WT);
 }
 
 /* ---- options, BAR4, benchmarks ---- */
@@ -511,17 +550,12 @@ static void test_teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_registers),
-        TEST(test_trap_log),
-        TEST(test_initial_ranges),
-        TEST(test_without_ignore_pat),
-        TEST(test_range_commands),
-        TEST(test_section_commands),
-        TEST(test_handles_run_out),
-        TEST(test_totals),
-        TEST(test_bar4),
-        TEST(test_options),
-        TEST(test_teardown),
+        TEST(test_registers),        TEST(test_trap_log),
+        TEST(test_initial_ranges),   TEST(test_without_ignore_pat),
+        TEST(test_nested_format),    TEST(test_range_commands),
+        TEST(test_section_commands), TEST(test_handles_run_out),
+        TEST(test_totals),           TEST(test_bar4),
+        TEST(test_options),          TEST(test_teardown),
     };
 
     return cmocka_run_group_tests_name("lab", tests, NULL, NULL);

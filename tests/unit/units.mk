@@ -21,6 +21,9 @@ test_ledger_SRCS := hv/mem/ledger.c hv/base/tree.c
 UNITS += test_memtype
 test_memtype_SRCS := ept/memtype.c
 
+UNITS += test_mtrr
+test_mtrr_SRCS := hv/x86/mtrr.c
+
 UNITS += test_ptformat
 test_ptformat_SRCS := ept/format.c ept/memtype.c
 
