@@ -123,9 +123,9 @@ static void choose_backend(void)
         if (backends[i]->present())
             hv_backend = backends[i];
     if (!hv_backend)
-        give_up("vmx", "this CPU has no VMX (CPUID.1:ECX bit 5 is 0): use an Intel CPU with VT-x, "
-                       "or an emulator "
-                       "that has it");
+        give_up("boot", "this CPU has no VMX (CPUID.1:ECX bit 5) and no SVM (CPUID.80000001h:ECX "
+                        "bit 2): use an "
+                        "Intel CPU with VT-x or an AMD CPU with AMD-V, or an emulator of one");
     missing = hv_backend->probe();
     if (missing)
         give_up(hv_backend->room, missing);
@@ -235,7 +235,8 @@ void hv_main(struct boot_info *boot)
                            boot->module.size_bytes);
     need(vm_create(&vm, &vp, hv_backend->tables, boot->config.ram_bytes, boot->config.split_bytes),
          "vm",
-         "not enough memory for the guest's RAM: lower `ram` in \\barvisor.cfg or give the machine more");
+         "not enough memory for the guest's RAM: lower `ram` in \\barvisor.cfg or give the machine "
+         "more");
     load_guest(boot); /* before devices: a section over the module takes it out of the direct map */
     create_devices(&boot->config);
     if (!boot->config.quiet) {

@@ -11,7 +11,6 @@
 #define LEAF_SVM          0x8000000au
 #define FEATURE_ECX_SVM   BIT(2)
 #define SVM_NP            BIT(0)
-#define SVM_LOCK          BIT(2)
 #define SVM_NRIP          BIT(3)
 #define SVM_FLUSH_BY_ASID BIT(6)
 #define SVM_DECODE_ASSIST BIT(7)
@@ -42,11 +41,11 @@ const char *svm_probe(void)
 {
     struct cpuid_regs svm = cpuid(LEAF_SVM, 0);
 
+    /* As VMX is switched on when the firmware left the choice to us. */
+    if ((rdmsr(VM_CR) & (VM_CR_SVMDIS | VM_CR_LOCK)) == VM_CR_SVMDIS)
+        wrmsr(VM_CR, rdmsr(VM_CR) & ~VM_CR_SVMDIS);
     if (rdmsr(VM_CR) & VM_CR_SVMDIS)
-        return svm.edx & SVM_LOCK
-                   ? "SVM is locked off (VM_CR.SVMDIS): enable SVM in the firmware's setup"
-                   : "SVM is switched off for good (VM_CR.SVMDIS): reset the machine and enable "
-                     "SVM in its setup";
+        return "SVM is locked off (VM_CR.SVMDIS): enable SVM in the firmware's setup";
     if (!(svm.edx & SVM_NP))
         return "this CPU has no nested paging: use an AMD CPU of the Barcelona generation or later";
     svm_caps.revision = (uint32_t)FIELD_GET(SVM_REVISION, svm.eax);

@@ -12,6 +12,7 @@
 
 #define VM_CR        0xc0010114u
 #define VM_HSAVE_PA  0xc0010117u
+#define VM_CR_LOCK   BIT(3)
 #define VM_CR_SVMDIS BIT(4)
 #define EFER_SVME    BIT(12)
 

@@ -1,6 +1,6 @@
 ; VM entry and exit. VMRUN saves and restores RSP, so it runs with RSP just past vp->gpr, where the exit pushes
 ; the guest's registers. RAX is in the VMCB. What #VMEXIT does not restore (FS, GS, TR, LDTR, some MSRs) goes through
-; VMSAVE and VMLOAD. GIF is 0 from svm_enter to its return: an NMI waits for the guest or for STGI.
+; VMSAVE and VMLOAD. GIF is 0 from the last check before an entry until the host's state is back: an NMI waits.
 ;
 ;   svm_vp_run -> svm_enter -> guest -> svm_handle_exit --(0)--> guest
 ;                                                       \-(1)--> svm_enter returns
@@ -33,7 +33,6 @@ svm_enter:
     mov rax, [rdi + VP_BACKEND]
     mov rax, [rax + SVM_HOST_VMCB_ADDRESS]
     vmsave
-    clgi
 
 enter_guest:                         ; rbx = vp
     mov rcx, [rbx + VP_BACKEND]
@@ -83,10 +82,10 @@ enter_guest:                         ; rbx = vp
     vmload
     mov rdi, rbx
     mov rsp, [rbx + VP_HOST_RSP]
+    stgi                             ; all of the host's state is back: NMIs and SMIs may come
     call svm_handle_exit wrt ..plt
     test eax, eax
-    jz enter_guest
-    stgi
+    jz enter_guest                   ; GIF is 0 again
     add rsp, 8
     pop r15
     pop r14

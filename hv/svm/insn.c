@@ -9,11 +9,16 @@
 
 #define MOST_BYTES 15u
 
+static bool is_code_64(const struct vmcb *vmcb)
+{
+    return (vmcb->efer & EFER_LMA) && (vmcb->cs.attributes & ATTRIBUTE_LONG);
+}
+
 static unsigned fetch(const struct vp *vp, uint8_t bytes[MOST_BYTES])
 {
     const struct vmcb *vmcb = svm_of(vp)->vmcb;
     const struct guest_paging paging = {vmcb->cr0, vmcb->cr3, vmcb->efer};
-    uint64_t rip = vmcb->cs.base + vmcb->rip;
+    uint64_t rip = is_code_64(vmcb) ? vmcb->rip : (uint32_t)(vmcb->cs.base + vmcb->rip);
     unsigned have = 0;
 
     while (have < MOST_BYTES) {
@@ -59,7 +64,7 @@ static unsigned tail_bytes(uint8_t second, bool *modrm)
 bool svm_fetch_insn(const struct vp *vp, struct svm_insn *insn)
 {
     const struct vmcb *vmcb = svm_of(vp)->vmcb;
-    bool code_64 = (vmcb->efer & EFER_LMA) && (vmcb->cs.attributes & ATTRIBUTE_LONG), modrm = false;
+    bool code_64 = is_code_64(vmcb), modrm = false;
     uint8_t bytes[MOST_BYTES];
     unsigned have = fetch(vp, bytes), at = 0;
 

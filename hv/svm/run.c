@@ -19,20 +19,21 @@ static const uint8_t neutral[SVM_EXIT_COUNT] = {
     [SVM_EXIT_CR_READ... SVM_EXIT_CR_READ + 15] = HV_EXIT_CR,
     [SVM_EXIT_CR_WRITE... SVM_EXIT_CR_WRITE + 15] = HV_EXIT_CR,
     [SVM_EXIT_EXCEPTION... SVM_EXIT_EXCEPTION + 31] = HV_EXIT_EXCEPTION,
-    [SVM_EXIT_INTR] = HV_EXIT_INTERRUPT,
-    [SVM_EXIT_NMI] = HV_EXIT_NMI,
+    [SVM_EXIT_NMI] = HV_EXIT_NMI, /* our handler took it at the STGI */
     [SVM_EXIT_RDPMC] = HV_EXIT_REFUSED,
     [SVM_EXIT_INVD] = HV_EXIT_CACHE,
     [SVM_EXIT_HLT] = HV_EXIT_HLT,
     [SVM_EXIT_INVLPGA] = HV_EXIT_UNDEFINED,
     [SVM_EXIT_IO] = HV_EXIT_IO,
     [SVM_EXIT_MSR] = HV_EXIT_MSR_READ,
+    [SVM_EXIT_FERR] = HV_EXIT_FPU,
     [SVM_EXIT_SHUTDOWN] = HV_EXIT_SHUTDOWN,
     [SVM_EXIT_VMRUN... SVM_EXIT_SKINIT] = HV_EXIT_UNDEFINED,
     [SVM_EXIT_WBINVD] = HV_EXIT_CACHE,
     [SVM_EXIT_MONITOR] = HV_EXIT_UNDEFINED,
     [SVM_EXIT_MWAIT] = HV_EXIT_UNDEFINED,
     [SVM_EXIT_XSETBV] = HV_EXIT_XSETBV,
+    [SVM_EXIT_RDPRU] = HV_EXIT_UNDEFINED,
 };
 
 /* An exit that came while an event was being delivered: EXITINTINFO has the form of EVENTINJ. */
@@ -40,8 +41,14 @@ static bool requeue_delivery(struct vp *vp)
 {
     uint64_t info = svm_of(vp)->vmcb->exit_int_info;
 
+    unsigned type = (unsigned)FIELD_GET(EVENT_TYPE, info), vector = (unsigned)(info & EVENT_VECTOR);
+
     if (!(info & EVENT_VALID))
         return false;
+    /* INT n, INT3 and INTO: RIP is still at the instruction, which delivers its event again by itself. */
+    if (type == EVENT_TYPE_SOFTWARE ||
+        (type == EVENT_TYPE_EXCEPTION && (vector == VECTOR_BP || vector == VECTOR_OF)))
+        return true;
     vp->event.kind = VP_EVENT_REINJECT;
     vp->event.raw = (uint32_t)info;
     vp->event.error = (uint32_t)FIELD_GET(EVENT_ERROR, info);
@@ -76,13 +83,14 @@ static void flush_translations(struct vp *vp, uint64_t generation)
 
 /*
  * "In guest" is published before the generation is read, and vm_flush() bumps the generation before it
- * looks who is in a guest: one of the two sees the other. GIF is 0, so a kick waits for VMRUN. No state is declared
+ * looks who is in a guest: one of the two sees the other. With GIF 0 a kick waits for VMRUN. No state is declared
  * clean: the CPU reads all of the VMCB.
  */
 static inline enum next enter_next(struct vp *vp)
 {
     uint64_t generation;
 
+    __asm__ volatile("clgi" ::: "memory");
     if (UNLIKELY(vp->event.kind != VP_EVENT_NONE))
         deliver_event(vp);
     cpu_publish_in_guest();
@@ -101,11 +109,17 @@ static inline void advance(struct vmcb *vmcb, uint64_t rip)
 /* Where the next instruction is, on the intercepts for which the CPU saves it or the bytes tell. */
 static __attribute__((noinline)) uint64_t next_by_bytes(const struct vp *vp)
 {
+    /* Without prefixes; for code that this version cannot fetch (32-bit and PAE paging). */
+    static const uint8_t usual[SVM_EXIT_COUNT] = {
+        [SVM_EXIT_CPUID] = 2,  [SVM_EXIT_MSR] = 2, [SVM_EXIT_INVD] = 2,
+        [SVM_EXIT_WBINVD] = 2, [SVM_EXIT_HLT] = 1, [SVM_EXIT_XSETBV] = 3,
+    };
+    const struct vmcb *vmcb = svm_of(vp)->vmcb;
     struct svm_insn insn;
 
     if (!svm_fetch_insn(vp, &insn))
-        return svm_of(vp)->vmcb->rip;
-    return svm_of(vp)->vmcb->rip + insn.length;
+        insn.length = usual[vmcb->exit_code];
+    return vmcb->rip + insn.length;
 }
 
 static inline uint64_t next_rip(const struct vp *vp)
@@ -168,58 +182,68 @@ static void fill_io(const struct vmcb *vmcb, struct hv_exit *exit)
     exit->io.string = (vmcb->exit_info1 & IOIO_STRING) != 0;
 }
 
+static void take_cr_value(struct vp *vp, struct hv_exit_cr *cr)
+{
+    if (cr->gpr == GPR_RSP)
+        svm_load_rsp(vp);
+    cr->value = vp->gpr[cr->gpr];
+    if (cr->lmsw)
+        cr->value &= 0xffff;
+    else if (!(svm_of(vp)->vmcb->efer & EFER_LMA)) /* MOV CR takes 32 bits outside 64-bit mode */
+        cr->value = (uint32_t)cr->value;
+}
+
 /* MOV CR, CLTS and LMSW from their bytes. LMSW from memory is not offered: no guest of this century uses it. */
 static void fill_cr(struct vp *vp, struct hv_exit *exit)
 {
     const uint8_t clts = 0x06, lmsw = 0x01, mod_register = 0xc0, rex_b = 1;
+    const uint64_t is_mov =
+        BIT(63); /* with decode assists: a MOV CR, whose register is in the low bits */
     const struct vmcb *vmcb = svm_of(vp)->vmcb;
     struct hv_exit_cr *cr = &exit->cr;
     struct svm_insn insn;
 
     *cr = (struct hv_exit_cr){.number = exit->raw_reason & 15,
                               .write = exit->raw_reason >= SVM_EXIT_CR_WRITE};
+    if (svm_caps.decode_assists && (exit->raw_info & is_mov)) {
+        cr->gpr = exit->raw_info & 15;
+        exit->length = (uint8_t)(vmcb->next_rip - vmcb->rip);
+        take_cr_value(vp, cr);
+        return;
+    }
     if (!svm_fetch_insn(vp, &insn) || (insn.opcode[1] == lmsw && insn.modrm < mod_register)) {
         exit->reason = HV_EXIT_UNDEFINED;
         return;
     }
     exit->length = insn.length;
     cr->clts = insn.opcode[1] == clts;
-    cr->lmsw = insn.opcode[1] == lmsw;
+    cr->lmsw = cr->write && insn.opcode[1] == lmsw; /* 0F 01 without a write is SMSW, a read */
     cr->gpr = (uint8_t)((insn.modrm & 7) | (insn.rex & rex_b ? 8 : 0));
-    if (cr->gpr == GPR_RSP)
-        svm_load_rsp(vp);
-    cr->value = vp->gpr[cr->gpr];
-    if (cr->lmsw)
-        cr->value &= 0xffff;
-    else if (!(vmcb->efer & EFER_LMA))
-        cr->value = (uint32_t)cr->value;
+    take_cr_value(vp, cr);
 }
 
-static void fill_exception(struct vp *vp, struct hv_exit *exit)
+static void fill_exception(struct vp *vp, struct hv_exit *exit, bool delivering)
 {
     const struct vmcb *vmcb = svm_of(vp)->vmcb;
 
     exit->exception.vector = (uint8_t)(exit->raw_reason - SVM_EXIT_EXCEPTION);
     exit->exception.has_error = exit->exception.vector == VECTOR_AC;
     exit->exception.error = (uint32_t)vmcb->exit_info1;
-    exit->exception.replaces_event = requeue_delivery(vp);
+    exit->exception.replaces_event = delivering;
     /* The CPU has put #DB's causes into DR6 of the VMCB already: nothing is left to add. */
     exit->raw_info = 0;
-}
-
-/* An NMI stays pending until STGI, where our handler takes it. */
-static void take_nmi(void)
-{
-    __asm__ volatile("stgi\n\tnop\n\tclgi" ::: "memory");
 }
 
 static void fill_rare(struct vp *vp, struct hv_exit *exit)
 {
     const struct vmcb *vmcb = svm_of(vp)->vmcb;
+    bool delivering;
 
     exit->raw_info = vmcb->exit_info1;
+    delivering = requeue_delivery(vp); /* an event may come back with any exit */
     if (vmcb->exit_code >= SVM_EXIT_COUNT) {
-        exit->reason = vmcb->exit_code == SVM_EXIT_INVALID ? HV_EXIT_FAILURE : HV_EXIT_UNKNOWN;
+        exit->reason =
+            (uint32_t)vmcb->exit_code == SVM_EXIT_INVALID ? HV_EXIT_FAILURE : HV_EXIT_UNKNOWN;
         return;
     }
     exit->reason = neutral[vmcb->exit_code];
@@ -234,10 +258,7 @@ static void fill_rare(struct vp *vp, struct hv_exit *exit)
         fill_cr(vp, exit);
         break;
     case HV_EXIT_EXCEPTION:
-        fill_exception(vp, exit);
-        break;
-    case HV_EXIT_NMI:
-        take_nmi();
+        fill_exception(vp, exit, delivering);
         break;
     default:
         break;

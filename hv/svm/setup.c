@@ -1,5 +1,6 @@
 #include "hv/svm/svm.h"
 
+#include "hv/base/assert.h"
 #include "hv/base/direct.h"
 #include "hv/base/string.h"
 #include "hv/mem/frames.h"
@@ -65,20 +66,21 @@ static void open_msrs(uint8_t *map)
 
 static void write_controls(const struct vp *vp, struct vmcb *vmcb, hpa_t iopm, hpa_t msrpm)
 {
-    vmcb->cr_read_intercepts = (uint16_t)BIT(8);
+    vmcb->cr_read_intercepts = (uint16_t)(BIT(4) | BIT(8)); /* CR4: MCE is ours */
     vmcb->cr_write_intercepts = (uint16_t)(BIT(0) | BIT(4) | BIT(8));
     /* As under VMX: #MC is ours, and delivery of #DB and #AC could loop for ever in microcode. */
     vmcb->exception_intercepts = (uint32_t)(BIT(VECTOR_MC) | BIT(VECTOR_DB) | BIT(VECTOR_AC));
     vmcb->intercepts1 =
-        (uint32_t)(INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_RDPMC | INTERCEPT_CPUID |
-                   INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IO |
-                   INTERCEPT_MSR | INTERCEPT_SHUTDOWN);
+        (uint32_t)(INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_RDPMC |
+                   INTERCEPT_CPUID | INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA |
+                   INTERCEPT_IO | INTERCEPT_MSR | INTERCEPT_FERR | INTERCEPT_SHUTDOWN);
     vmcb->intercepts2 =
         (uint32_t)(INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE |
                    INTERCEPT_STGI | INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_WBINVD |
-                   INTERCEPT_MONITOR | INTERCEPT_MWAIT | INTERCEPT_XSETBV);
+                   INTERCEPT_MONITOR | INTERCEPT_MWAIT | INTERCEPT_RDPRU | INTERCEPT_XSETBV);
     vmcb->iopm_base = iopm.v;
     vmcb->msrpm_base = msrpm.v;
+    ASSERT(vp->vm->id + 1 < svm_caps.asids);
     vmcb->asid = vp->vm->id + 1;              /* 0 is the host's */
     vmcb->virtual_interrupt = V_INTR_MASKING; /* host interrupts heed the host's IF, which is 0 */
     vmcb->nested_control = NESTED_PAGING;
@@ -116,13 +118,14 @@ hv_status_t svm_vp_create(struct vp *vp, uint32_t entry, uint32_t start_info)
         (status = frames_zeroed(MSRPM_PAGES, &msrpm)) != HV_OK)
         return status; /* the boot stops: nothing is given back */
     svm = direct(frame);
-    *svm = (struct svm_vp){vmcb.v, host_vmcb.v, direct(vmcb), 0};
+    *svm = (struct svm_vp){vmcb.v, host_vmcb.v, direct(vmcb), 0, 0};
     vp->backend = svm;
     memset(direct(iopm), 0xff, IOPM_PAGES * PAGE_BYTES);
     open_msrs(direct(msrpm));
     write_controls(vp, svm->vmcb, iopm, msrpm);
     write_guest_state(vp, svm->vmcb, entry);
-    wrmsr(IA32_TSC_AUX, 0);
+    if (cpuid(0x80000001, 0).edx & CPUID_8000_0001_EDX_RDTSCP)
+        wrmsr(IA32_TSC_AUX, 0);
     vp->gpr[GPR_RBX] = start_info;
     return HV_OK;
 }

@@ -21,7 +21,7 @@ void svm_state_get(const struct vp *vp, struct vp_state *state)
     state->cr0 = svm->cr0_seen;
     state->real_cr0 = vmcb->cr0;
     state->cr3 = vmcb->cr3;
-    state->cr4 = vmcb->cr4;
+    state->cr4 = svm->cr4_seen;
     state->efer = vmcb->efer & ~EFER_SVME;
     state->pat = vmcb->g_pat;
     state->rip = vmcb->rip;
@@ -51,21 +51,26 @@ void svm_set_cr0(struct vp *vp, uint64_t value)
     struct svm_vp *svm = svm_of(vp);
     struct vmcb *vmcb = svm->vmcb;
     const uint16_t cr0_read = 1;
+    uint64_t changed;
 
+    changed = (vmcb->cr0 ^ value) & (CR0_PG | CR0_WP);
     svm->cr0_seen = value;
     vmcb->cr0 = value & ~(CR0_CD | CR0_NW);
     vmcb->cr_read_intercepts = (uint16_t)(vmcb->cr_read_intercepts & ~cr0_read);
     if (vmcb->cr0 != value)
         vmcb->cr_read_intercepts |= cr0_read;
-    flush(vmcb);
+    if (changed)
+        flush(vmcb);
 }
 
 void svm_set_cr4(struct vp *vp, uint64_t value)
 {
-    struct vmcb *vmcb = svm_of(vp)->vmcb;
+    struct svm_vp *svm = svm_of(vp);
 
-    vmcb->cr4 = value;
-    flush(vmcb);
+    /* Without MCE a machine check in the guest would shut the machine down instead of coming to us. */
+    svm->cr4_seen = value;
+    svm->vmcb->cr4 = value | CR4_MCE;
+    flush(svm->vmcb);
 }
 
 void svm_set_efer(struct vp *vp, uint64_t value)

@@ -16,6 +16,7 @@ struct svm_vp {
     uint64_t host_vmcb_address; /* where VMSAVE keeps what #VMEXIT does not restore */
     struct vmcb *vmcb;
     uint64_t cr0_seen; /* CR0 as the guest sees it: CD and NW are kept from the CPU */
+    uint64_t cr4_seen; /* CR4 likewise: MCE is ours */
 };
 
 extern const struct backend svm_backend;

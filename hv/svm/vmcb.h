@@ -88,6 +88,7 @@ _Static_assert(sizeof(struct vmcb) == 4096, "the VMCB is a page");
 /* intercepts1 */
 #define INTERCEPT_INTR     BIT(0)
 #define INTERCEPT_NMI      BIT(1)
+#define INTERCEPT_INIT     BIT(3)
 #define INTERCEPT_RDPMC    BIT(15)
 #define INTERCEPT_CPUID    BIT(18)
 #define INTERCEPT_INVD     BIT(22)
@@ -95,6 +96,7 @@ _Static_assert(sizeof(struct vmcb) == 4096, "the VMCB is a page");
 #define INTERCEPT_INVLPGA  BIT(26)
 #define INTERCEPT_IO       BIT(27)
 #define INTERCEPT_MSR      BIT(28)
+#define INTERCEPT_FERR     BIT(30)
 #define INTERCEPT_SHUTDOWN BIT(31)
 /* intercepts2 */
 #define INTERCEPT_VMRUN        BIT(0)
@@ -108,6 +110,7 @@ _Static_assert(sizeof(struct vmcb) == 4096, "the VMCB is a page");
 #define INTERCEPT_MONITOR      BIT(10)
 #define INTERCEPT_MWAIT        BIT(11)
 #define INTERCEPT_XSETBV       BIT(13)
+#define INTERCEPT_RDPRU        BIT(14)
 
 #define TLB_CONTROL_NOTHING    0u
 #define TLB_CONTROL_FLUSH_ALL  1u
@@ -124,6 +127,7 @@ _Static_assert(sizeof(struct vmcb) == 4096, "the VMCB is a page");
 #define EVENT_ERROR          BITS(63, 32)
 #define EVENT_TYPE_NMI       2u
 #define EVENT_TYPE_EXCEPTION 3u
+#define EVENT_TYPE_SOFTWARE  4u
 
 /* EXITCODE, APM 2 Appendix C */
 enum svm_exit {
@@ -139,6 +143,7 @@ enum svm_exit {
     SVM_EXIT_INVLPGA = 0x7a,
     SVM_EXIT_IO = 0x7b,
     SVM_EXIT_MSR = 0x7c,
+    SVM_EXIT_FERR = 0x7e,
     SVM_EXIT_SHUTDOWN = 0x7f,
     SVM_EXIT_VMRUN = 0x80,
     SVM_EXIT_SKINIT = 0x86,
@@ -146,10 +151,11 @@ enum svm_exit {
     SVM_EXIT_MONITOR = 0x8a,
     SVM_EXIT_MWAIT = 0x8b,
     SVM_EXIT_XSETBV = 0x8d,
+    SVM_EXIT_RDPRU = 0x8e,
     SVM_EXIT_COUNT = 0x90,
     SVM_EXIT_NPF = 0x400,
 };
-#define SVM_EXIT_INVALID (~0ull)
+#define SVM_EXIT_INVALID (~0u) /* in the low half: nested KVM has left the high one 0 */
 
 /* EXITINFO1 of a nested page fault */
 #define NPF_PRESENT  BIT(0)

@@ -102,6 +102,9 @@ enum hv_resume vm_exit(struct vp *vp, struct hv_exit *exit)
         return HV_RESUME;
     case HV_EXIT_EXCEPTION:
         return hand_on_exception(vp, exit);
+    case HV_EXIT_FPU: /* CR0.NE is 0 and there is no interrupt controller to tell: as if NE were 1 */
+        vp_inject(vp, VECTOR_MF, false, 0);
+        return HV_RESUME;
     case HV_EXIT_TRAP:
     case HV_EXIT_NMI:
         return HV_RESUME;

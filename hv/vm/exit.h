@@ -23,6 +23,7 @@
     X(HV_EXIT_XSETBV, "xsetbv")                 \
     X(HV_EXIT_HLT, "hlt")                       \
     X(HV_EXIT_EXCEPTION, "exception")           \
+    X(HV_EXIT_FPU, "x87 error")                                                                    \
     X(HV_EXIT_TRAP, "int1")                     \
     X(HV_EXIT_NMI, "nmi")                       \
     X(HV_EXIT_INTERRUPT, "host interrupt")      \

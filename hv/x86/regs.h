@@ -91,6 +91,7 @@
 #define CPUID_1_ECX_HYPERVISOR BIT(31)
 #define CPUID_1_EDX_MTRR       BIT(12)
 #define CPUID_8000_0001_EDX_NX BIT(20)
+#define CPUID_8000_0001_EDX_RDTSCP BIT(27)
 #define CPUID_8000_0001_EDX_1G BIT(26)
 
 #define XCR0_X87               BIT(0)
@@ -100,10 +101,13 @@
 enum vector {
     VECTOR_DB = 1,
     VECTOR_NMI = 2,
+    VECTOR_BP = 3,
+    VECTOR_OF = 4,
     VECTOR_UD = 6,
     VECTOR_DF = 8,
     VECTOR_GP = 13,
     VECTOR_PF = 14,
+    VECTOR_MF = 16,
     VECTOR_AC = 17,
     VECTOR_MC = 18,
     VECTOR_COUNT = 32,
