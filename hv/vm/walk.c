@@ -1,6 +1,6 @@
 #include "hv/vm/walk.h"
 
-#include "hv/base/string.h"
+#include "hv/base/piece.h"
 #include "hv/mem/window.h"
 #include "hv/x86/regs.h"
 
@@ -17,38 +17,13 @@ static hpa_t leaf_address(const struct pt_leaf *leaf, gpa_t gpa)
     return HPA(leaf->frame.v + (gpa.v & PAGE_MASK));
 }
 
-/*
- * Naturally aligned pieces are single accesses: another VP must not see half of one. The compiler does not
- * split a volatile access of these sizes.
- */
-static void copy_piece(void *to, const void *from, unsigned bytes)
-{
-    switch (bytes) {
-    case 1:
-        *(volatile uint8_t *)to = *(const volatile uint8_t *)from;
-        break;
-    case 2:
-        *(volatile uint16_t *)to = *(const volatile uint16_t *)from;
-        break;
-    case 4:
-        *(volatile uint32_t *)to = *(const volatile uint32_t *)from;
-        break;
-    case 8:
-        *(volatile uint64_t *)to = *(const volatile uint64_t *)from;
-        break;
-    default:
-        memcpy(to, from, bytes);
-        break;
-    }
-}
-
 bool guest_physical_read(struct vm *vm, gpa_t gpa, void *out, unsigned bytes)
 {
     const void *ram = vm_ram_pointer(vm, gpa, bytes);
     struct pt_leaf leaf;
 
     if (LIKELY(ram != NULL)) {
-        copy_piece(out, ram, bytes);
+        piece_copy(out, ram, bytes);
         return true;
     }
     if (!direct_page(vm, gpa, PT_R, &leaf))
@@ -63,7 +38,7 @@ bool guest_physical_write(struct vm *vm, gpa_t gpa, const void *in, unsigned byt
     struct pt_leaf leaf;
 
     if (LIKELY(ram != NULL)) {
-        copy_piece(ram, in, bytes);
+        piece_copy(ram, in, bytes);
         return true;
     }
     if (!direct_page(vm, gpa, PT_R | PT_W, &leaf))
