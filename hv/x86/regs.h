@@ -21,7 +21,6 @@
 #define IA32_SYSENTER_ESP       0x175u
 #define IA32_SYSENTER_EIP       0x176u
 #define IA32_MISC_ENABLE        0x1a0u
-#define IA32_DEBUGCTL           0x1d9u
 #define IA32_PAT                0x277u
 #define IA32_MTRR_DEF_TYPE      0x2ffu
 #define IA32_EFER               0xc0000080u
@@ -69,7 +68,6 @@
 #define CR4_PCE                BIT(8)
 #define CR4_OSFXSR             BIT(9)
 #define CR4_OSXMMEXCPT         BIT(10)
-#define CR4_UMIP               BIT(11)
 #define CR4_LA57               BIT(12)
 #define CR4_VMXE               BIT(13)
 #define CR4_FSGSBASE           BIT(16)
@@ -82,7 +80,6 @@
 #define CPUID_1_ECX_XSAVE      BIT(26)
 #define CPUID_1_ECX_OSXSAVE    BIT(27)
 #define CPUID_1_ECX_HYPERVISOR BIT(31)
-#define CPUID_8000_0001_EDX_NX BIT(20)
 #define CPUID_8000_0001_EDX_1G BIT(26)
 
 #define XCR0_X87               BIT(0)
@@ -100,6 +97,8 @@ enum vector {
     VECTOR_MC = 18,
     VECTOR_COUNT = 32,
 };
+
+#define DR7_GD BIT(13)
 
 /* Page-fault error code (SDM 3A "Interrupt 14"). */
 #define PF_PRESENT 1u
