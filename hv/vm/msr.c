@@ -140,6 +140,16 @@ static enum hv_resume cr4_write(struct vp *vp, const struct vp_state *state, uin
     return HV_ADVANCE;
 }
 
+/* CR8 always comes here; CR0 and CR4 do where the backend has no read shadows. */
+static enum hv_resume cr_read(struct vp *vp, const struct hv_exit_cr *cr,
+                              const struct vp_state *state)
+{
+    vp->gpr[cr->gpr] = cr->number == 8 ? vp->cr8 : cr->number == 0 ? state->cr0 : state->cr4;
+    if (cr->gpr == GPR_RSP)
+        hv_backend->store_rsp(vp);
+    return HV_ADVANCE;
+}
+
 enum hv_resume vp_cr_access(struct vp *vp, const struct hv_exit_cr *cr)
 {
     const uint64_t msw = CR0_PE | CR0_MP | CR0_EM | CR0_TS;
@@ -150,10 +160,8 @@ enum hv_resume vp_cr_access(struct vp *vp, const struct hv_exit_cr *cr)
         return cr0_write(vp, &state, state.cr0 & ~CR0_TS);
     if (cr->lmsw) /* LMSW can set PE, not clear it */
         return cr0_write(vp, &state, (state.cr0 & ~(msw & ~CR0_PE)) | (cr->value & msw));
-    if (cr->number == 8 && !cr->write) {
-        vp->gpr[cr->gpr] = vp->cr8;
-        return HV_ADVANCE;
-    }
+    if (!cr->write)
+        return cr_read(vp, cr, &state);
     if (cr->number == 8) {
         if (cr->value & ~BITS(3, 0))
             return refuse(vp);

@@ -101,10 +101,13 @@ enum vector {
 #define DR7_GD BIT(13)
 
 /* Page-fault error code (SDM 3A "Interrupt 14"). */
-#define PF_PRESENT 1u
-#define PF_WRITE   2u
-#define PF_USER    4u
-#define PF_FETCH   16u
+#define PF_PRESENT  1u
+#define PF_WRITE    2u
+#define PF_USER     4u
+#define PF_RESERVED 8u
+#define PF_FETCH    16u
+
+#define RFLAGS_AC   BIT(18)
 
 /* Our GDT. */
 enum selector {

@@ -256,33 +256,49 @@ static const struct refusal {
     uint64_t clear; /* of the page's entry */
     bool refused;
     uint32_t error;
+    bool smap, ac;
 } refusals[] = {
-    {false, false, false, PTE_P, true, 0},
-    {true, false, false, PTE_P, true, PF_WRITE},
-    {false, true, false, PTE_P, true, PF_USER},
-    {true, true, false, PTE_P, true, PF_USER | PF_WRITE},
-    {true, false, false, PTE_W, true, PF_PRESENT | PF_WRITE},
-    {true, true, false, PTE_W, true, PF_PRESENT | PF_USER | PF_WRITE},
-    {true, true, true, PTE_W, true, PF_PRESENT | PF_USER | PF_WRITE},
-    {false, true, false, PTE_U, true, PF_PRESENT | PF_USER},
-    {true, true, true, PTE_U, true, PF_PRESENT | PF_USER | PF_WRITE},
+    {false, false, false, PTE_P, true, 0, false, false},
+    {true, false, false, PTE_P, true, PF_WRITE, false, false},
+    {false, true, false, PTE_P, true, PF_USER, false, false},
+    {true, true, false, PTE_P, true, PF_USER | PF_WRITE, false, false},
+    {true, false, false, PTE_W, true, PF_PRESENT | PF_WRITE, false, false},
+    {true, true, false, PTE_W, true, PF_PRESENT | PF_USER | PF_WRITE, false, false},
+    {true, true, true, PTE_W, true, PF_PRESENT | PF_USER | PF_WRITE, false, false},
+    {false, true, false, PTE_U, true, PF_PRESENT | PF_USER, false, false},
+    {true, true, true, PTE_U, true, PF_PRESENT | PF_USER | PF_WRITE, false, false},
+    {false, false, false, 0, true, PF_PRESENT, true, false}, /* a user page, touched from CPL 0 */
+    {true, false, true, 0, true, PF_PRESENT | PF_WRITE, true, false},
     /* and these pass */
-    {true, false, true, PTE_W, false, 0},
-    {false, false, false, PTE_W, false, 0},
-    {false, true, false, PTE_W, false, 0},
-    {true, false, false, PTE_U, false, 0},
-    {true, true, false, 0, false, 0},
+    {true, false, true, PTE_W, false, 0, false, false},
+    {false, false, false, PTE_W, false, 0, false, false},
+    {false, true, false, PTE_W, false, 0, false, false},
+    {true, false, false, PTE_U, false, 0, false, false},
+    {true, true, false, 0, false, 0, false, false},
+    {true, false, false, 0, false, 0, true, true},
+    {true, true, false, 0, false, 0, true, false},
 };
+
+/* A and D of the page's leaf: as the CPU leaves them after an access that it has made itself. */
+static void expect_marked(const uint64_t *entry, bool write)
+{
+    assert_int_equal(*entry & (PTE_A | PTE_D), PTE_A | (write ? PTE_D : 0));
+}
 
 static void check_refusal(const struct refusal *r, unsigned slot, unsigned level)
 {
     const unsigned off = PAGE_BYTES - 3, bytes = 8;
     uint64_t gpr[GPR_COUNT], *entry = kit_entry(KIT_DATA + slot * PAGE_BYTES, level);
+    uint64_t *other = kit_entry(KIT_DATA + (1 - slot) * PAGE_BYTES, 1);
 
     fake_backend.state.cr0 = CR0_PE | CR0_PG | (r->no_wp ? 0 : CR0_WP);
     fake_backend.state.seg[INSN_SS].attributes = r->user ? CPL_3 : 0;
     fake_backend.state.seg[INSN_CS].attributes = r->user ? 0 : CPL_3; /* SS is what counts */
-    *entry &= ~r->clear;
+    fake_backend.state.cr4 = CR4_PAE | (r->smap ? CR4_SMAP : 0);
+    fake_backend.state.rflags = r->ac ? RFLAGS_AC : 0;
+    *entry &= ~(r->clear | PTE_A | PTE_D);
+    if (r->smap && !r->user) /* the other page is the supervisor's: only this one is refused */
+        *other &= ~PTE_U;
     kit_forget();
     fill(off, bytes);
     kit.vp.gpr[GPR_RBX] = KIT_DATA + off;
@@ -290,7 +306,10 @@ static void check_refusal(const struct refusal *r, unsigned slot, unsigned level
     if (!r->refused) {
         assert_int_equal(touch(off, bytes, r->write), HV_ADVANCE);
         assert_int_equal(kit.vp.event.kind, VP_EVENT_NONE);
+        if (level == 1)
+            expect_marked(entry, r->write);
     } else {
+        assert_int_equal(*entry & (PTE_A | PTE_D), 0);
         assert_int_equal(touch(off, bytes, r->write), HV_RESUME);
         kit_expect_event(VECTOR_PF, true, r->error);
         /* CR2 is the first byte that is refused, not the operand's first. */
@@ -298,6 +317,7 @@ static void check_refusal(const struct refusal *r, unsigned slot, unsigned level
         kit_expect_untouched(gpr);
         check_memory(off, bytes, false, 0);
     }
+    *other |= PTE_U;
     *entry |= r->clear;
 }
 
@@ -338,6 +358,8 @@ static void test_refused_above(void **state)
             const struct refusal *r = &refusals[i];
             uint64_t border = BIT(40), gpa = KIT_HIGH + 0x2000, *entry, word = 0;
 
+            if (r->smap)
+                continue; /* both pages are the user's here */
             fake_backend.state.cr0 = CR0_PE | CR0_PG | (r->no_wp ? 0 : CR0_WP);
             fake_backend.state.seg[INSN_SS].attributes = r->user ? CPL_3 : 0;
             kit_map(border - PAGE_BYTES, page_gpa[0], 1, KIT_LINK);

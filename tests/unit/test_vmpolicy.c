@@ -300,6 +300,12 @@ static void test_cr8(void **state)
         assert_false(mov_cr(8, BIT(bit)));
     assert_int_equal(kit.vp.cr8, 15);
     assert_int_equal(fake_backend_sets(), 0);
+    /* RSP is not where the other registers are. */
+    assert_int_equal(fake_backend.rsp_stores, 0);
+    assert_int_equal(vp_cr_access(&kit.vp, &(struct hv_exit_cr){.number = 8, .gpr = GPR_RSP}),
+                     HV_ADVANCE);
+    assert_int_equal(kit.vp.gpr[GPR_RSP], 15);
+    assert_int_equal(fake_backend.rsp_stores, 1);
 }
 
 static bool xsetbv_of(uint32_t index, uint64_t value)
