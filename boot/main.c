@@ -234,7 +234,8 @@ void hv_main(struct boot_info *boot)
                            boot->module.size_bytes);
     need(vm_create(&vm, &vp, hv_backend->tables, boot->config.ram_bytes, boot->config.split_bytes),
          "vm",
-         "not enough memory for the guest's RAM: lower `ram` in \\barvisor.cfg or give the machine more");
+         "not enough memory for the guest's RAM: lower `ram` in \\barvisor.cfg or give the machine "
+         "more");
     load_guest(boot); /* before devices: a section over the module takes it out of the direct map */
     create_devices(&boot->config);
     if (!boot->config.quiet) {

@@ -35,9 +35,9 @@ void tree_replace(struct tree *tree, struct tree_node *old, struct tree_node *ne
 
 void tree_remove(struct tree *tree, struct tree_node *node);
 
-struct tree_node *tree_find(const struct tree *tree, uint64_t key);       /* exactly key */
-struct tree_node *tree_find_le(const struct tree *tree, uint64_t key);    /* largest <= key */
-struct tree_node *tree_find_ge(const struct tree *tree, uint64_t key);    /* smallest >= key */
+struct tree_node *tree_find(const struct tree *tree, uint64_t key);    /* exactly key */
+struct tree_node *tree_find_le(const struct tree *tree, uint64_t key); /* largest <= key */
+struct tree_node *tree_find_ge(const struct tree *tree, uint64_t key); /* smallest >= key */
 struct tree_node *tree_first(const struct tree *tree);
 struct tree_node *tree_next(const struct tree_node *node);
 struct tree_node *tree_prev(const struct tree_node *node);

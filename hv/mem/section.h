@@ -146,7 +146,8 @@ hv_status_t handle_create_event(hv_handle_t *handle) MUST_CHECK;
 /* What never changes of a section, for a caller that needs more than one of it. */
 struct section_facts {
     uint64_t pages;
-    uint64_t first_pages; /* its first run of contiguous frames, mostly the only one: see section_frame() */
+    uint64_t
+        first_pages; /* its first run of contiguous frames, mostly the only one: see section_frame() */
     hpa_t first_frame;
     enum memtype default_type;
     bool is_ram;
@@ -154,7 +155,8 @@ struct section_facts {
 const struct section_facts *section_facts(const struct section *section);
 
 uint64_t section_pages(const struct section *section);
-uint32_t section_id(const struct section *section); /* small, unique for life: for tables of state */
+uint32_t
+section_id(const struct section *section); /* small, unique for life: for tables of state */
 const char *section_name(const struct section *section); /* "" when unnamed */
 enum memtype section_default_type(const struct section *section);
 bool section_is_ram(const struct section *section);
