@@ -37,9 +37,9 @@ static void flush_line(struct guest_uart *uart)
 /* What would garble the console is shown as a question mark. */
 static char printable(char byte)
 {
-    const char unknown = '?';
-
-    return (byte >= ' ' && byte <= '~') || byte == '\t' ? byte : unknown;
+    if ((byte >= ' ' && byte <= '~') || byte == '\t')
+        return byte;
+    return '?';
 }
 
 static void put(struct guest_uart *uart, char byte)
