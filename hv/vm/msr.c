@@ -171,13 +171,18 @@ enum hv_resume vp_cr_access(struct vp *vp, const struct hv_exit_cr *cr)
     return cr->number == 0 ? cr0_write(vp, &state, cr->value) : cr4_write(vp, &state, cr->value);
 }
 
-/* SDM 2 "XSETBV": XCR0 only, x87 always, AVX only with SSE. CR4.OSXSAVE and CPL were checked by the CPU. */
+/*
+ * SDM 2 "XSETBV": CPL 0, XCR0 only, x87 always, AVX only with SSE. CR4.OSXSAVE was checked by the CPU; the privilege
+ * was not everywhere, for the exit comes first on some.
+ */
 enum hv_resume vp_xsetbv(struct vp *vp)
 {
     uint64_t value = (uint32_t)vp->gpr[GPR_RAX] | vp->gpr[GPR_RDX] << 32;
+    struct vp_state state;
 
-    if ((uint32_t)vp->gpr[GPR_RCX] != 0 || (value & ~vp->xcr0_mask) || !(value & XCR0_X87) ||
-        ((value & XCR0_AVX) && !(value & XCR0_SSE)))
+    hv_backend->state_get(vp, &state);
+    if (vp_cpl(&state) != 0 || (uint32_t)vp->gpr[GPR_RCX] != 0 || (value & ~vp->xcr0_mask) ||
+        !(value & XCR0_X87) || ((value & XCR0_AVX) && !(value & XCR0_SSE)))
         return refuse(vp);
     xsetbv(0, value);
     return HV_ADVANCE;
