@@ -203,6 +203,7 @@ static void finish(const struct boot_info *boot, uint64_t entry_ticks, uint64_t 
     if (vm.stop_exit.reason == HV_EXIT_MEMORY)
         pci_print_owner(host, vm.stop_exit.memory.gpa);
     if (!boot->config.quiet) {
+        pci_print_bars(host); /* as the guest left them: live ones with their leaves */
         report_stats(&vm);
         pci_print_stats(host);
     }

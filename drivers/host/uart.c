@@ -11,12 +11,14 @@
 #define UART_IER             1u
 #define UART_DLM             1u
 #define UART_FCR             2u
+#define UART_IIR             2u /* the same port, read */
 #define UART_LCR             3u
 #define UART_MCR             4u
 #define UART_LSR             5u
 #define UART_SCR             7u
 
 #define FCR_ENABLE_AND_CLEAR 0x07u
+#define IIR_FIFO             0xc0u
 #define LCR_8N1              0x03u
 #define LCR_DLAB             0x80u
 #define MCR_DTR_RTS          0x03u
@@ -26,6 +28,7 @@
 #define FIFO_BYTES           16u
 
 static bool present;
+static unsigned burst; /* bytes that an empty transmitter takes */
 
 void uart_init(void)
 {
@@ -41,6 +44,7 @@ void uart_init(void)
     out8(COM1 + UART_DLM, 0);
     out8(COM1 + UART_LCR, LCR_8N1);
     out8(COM1 + UART_FCR, FCR_ENABLE_AND_CLEAR);
+    burst = (in8(COM1 + UART_IIR) & IIR_FIFO) == IIR_FIFO ? FIFO_BYTES : 1; /* an 8250 has none */
     out8(COM1 + UART_MCR, MCR_DTR_RTS);
 }
 
@@ -52,7 +56,7 @@ static void put(uint8_t byte)
     if (room == 0) {
         while (!(in8(COM1 + UART_LSR) & LSR_THR_EMPTY))
             __builtin_ia32_pause();
-        room = FIFO_BYTES;
+        room = burst;
     }
     out8(COM1 + UART_THR, byte);
     room--;

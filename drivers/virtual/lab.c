@@ -1,5 +1,6 @@
 #include "drivers/virtual/lab.h"
 
+#include "hv/base/piece.h"
 #include "hv/base/string.h"
 #include "hv/pci/inspect.h"
 
@@ -46,37 +47,18 @@ static bool is_scratch(uint64_t offset)
     return offset >= LAB_SCRATCH && offset < LAB_SCRATCH + LAB_SCRATCH_BYTES;
 }
 
-/* A piece of 1, 2, 4 or 8 bytes. */
-static inline void copy_piece(void *to, const void *from, uint64_t length)
-{
-    switch (length) {
-    case 1:
-        __builtin_memcpy(to, from, 1);
-        break;
-    case 2:
-        __builtin_memcpy(to, from, 2);
-        break;
-    case 4:
-        __builtin_memcpy(to, from, 4);
-        break;
-    default:
-        __builtin_memcpy(to, from, 8);
-        break;
-    }
-}
-
 static hv_status_t read_register(struct lab *lab, uint64_t offset, uint64_t length, uint8_t *buffer)
 {
     uint64_t word;
     uint64_t lane = offset % sizeof(word);
 
     if (is_scratch(offset)) {
-        copy_piece(buffer, lab->scratch + (offset - LAB_SCRATCH), length);
+        piece_copy(buffer, lab->scratch + (offset - LAB_SCRATCH), length);
         return HV_OK;
     }
     if (!read_word(lab, offset - lane, &word))
         return HV_E_OUT_OF_RANGE;
-    copy_piece(buffer, (const uint8_t *)&word + lane, length);
+    piece_copy(buffer, (const uint8_t *)&word + lane, length);
     return HV_OK;
 }
 
@@ -86,11 +68,11 @@ static hv_status_t write_register(struct lab *lab, uint64_t offset, uint64_t len
     uint32_t command;
 
     if (is_scratch(offset)) {
-        copy_piece(lab->scratch + (offset - LAB_SCRATCH), buffer, length);
+        piece_copy(lab->scratch + (offset - LAB_SCRATCH), buffer, length);
         return HV_OK;
     }
     if (offset >= LAB_ARG(0) && offset < LAB_ARG(LAB_ARGS)) {
-        copy_piece((uint8_t *)lab->arg + (offset - LAB_ARG(0)), buffer, length);
+        piece_copy((uint8_t *)lab->arg + (offset - LAB_ARG(0)), buffer, length);
         return HV_OK;
     }
     if (offset == LAB_COMMAND && length == sizeof(command)) {
@@ -110,7 +92,7 @@ static void record(struct lab *lab, enum hv_bar bar, uint64_t offset, uint64_t l
 
     *trap = (struct lab_trap){
         .offset = offset, .bar = (uint8_t)bar, .width = (uint8_t)length, .write = write};
-    copy_piece(&trap->value, buffer, length);
+    piece_copy(&trap->value, buffer, length);
 }
 
 static hv_status_t lab_read(void *context, enum hv_bar bar, uint64_t offset, uint64_t length,

@@ -1,8 +1,12 @@
 /*
- * An AVL tree with parent pointers, so that every operation is a loop.
+ * A rank-balanced tree (Haeupler, Sen, Tarjan: "Rank-Balanced Trees") with parent pointers, so that every
+ * operation is a loop. As shallow as an AVL tree as long as nodes are only added; and a node that comes and
+ * goes costs a step or two each time, where an AVL tree may have to repair the whole way up.
  *
- * `balance` is the height of child[1] minus the height of child[0] and stays within -1..1 between calls.
- * One primitive repairs it: a rotation, drawn here to the left (dir 0). The mirror image is the same code
+ * Every node has a rank, an absent one the rank -1. A child's rank is 1 or 2 below its parent's, and a leaf's
+ * is 0. The number of levels is at most twice the logarithm of the count.
+ *
+ * One primitive moves nodes: a rotation, drawn here to the left (dir 0). The mirror image is the same code
  * with the sides exchanged. The order of the keys, a < x < b < y < c, is the same before and after.
  *
  *          |                        |
@@ -21,10 +25,20 @@ static unsigned side_of(const struct tree_node *parent, const struct tree_node *
     return parent->child[1] == child;
 }
 
-/* What a longer `child` adds to the balance of `parent`. */
-static int8_t lean_of(const struct tree_node *parent, const struct tree_node *child)
+/* How far the rank of a child (NULL: none) is below its parent's. */
+static int drop_to(const struct tree_node *parent, const struct tree_node *child)
 {
-    return parent->child[1] == child ? 1 : -1;
+    return parent->rank - (child != NULL ? child->rank : -1);
+}
+
+static void change_rank(struct tree_node *node, int by)
+{
+    node->rank = (int8_t)(node->rank + by);
+}
+
+static bool is_leaf(const struct tree_node *node)
+{
+    return node->child[0] == NULL && node->child[1] == NULL;
 }
 
 /* Put `to` (may be NULL) in the place that `from` has below its parent. */
@@ -47,45 +61,52 @@ static void adopt(struct tree_node *parent, unsigned side, struct tree_node *chi
         child->parent = parent;
 }
 
-/* x sinks to side `dir`, its child on the other side rises and is returned. */
-static struct tree_node *rotate(struct tree *tree, struct tree_node *x, unsigned dir)
+/* x sinks to side `dir`, its child on the other side rises. Ranks are the caller's. */
+static void rotate(struct tree *tree, struct tree_node *x, unsigned dir)
 {
     struct tree_node *y = x->child[!dir];
 
     replace_child(tree, x, y);
     adopt(x, !dir, y->child[dir]);
     adopt(y, dir, x);
-
-    /*
-     * With the heights of a, b and c unchanged, x loses y's level and the deeper of b and c on its far
-     * side, and y gains x's level on its near side. Written for the left; the right negates everything.
-     */
-    if (dir == 0) {
-        x->balance = (int8_t)(x->balance - 1 - MAX(y->balance, 0));
-        y->balance = (int8_t)(y->balance - 1 + MIN(x->balance, 0));
-    } else {
-        x->balance = (int8_t)(x->balance + 1 - MIN(y->balance, 0));
-        y->balance = (int8_t)(y->balance + 1 + MAX(x->balance, 0));
-    }
-    return y;
 }
 
-/* x leans by two. Returns the new root of its subtree. */
-static struct tree_node *rebalance(struct tree *tree, struct tree_node *x)
+/* `node` has the rank of its parent, and no promotion of the parent would help: its sibling is 2 below. */
+static void lift(struct tree *tree, struct tree_node *parent, struct tree_node *node)
 {
-    unsigned heavy = x->balance > 0;
-    struct tree_node *y = x->child[heavy];
+    unsigned side = side_of(parent, node);
+    struct tree_node *inner = node->child[!side];
 
-    /* y leans inwards: the deep subtree is `b`, which a single rotation would only carry across. */
-    if (heavy ? y->balance < 0 : y->balance > 0)
-        rotate(tree, y, heavy);
-    return rotate(tree, x, !heavy);
+    if (drop_to(node, inner) == 1) { /* a single rotation would only carry it across */
+        rotate(tree, node, side);
+        change_rank(inner, 1);
+        change_rank(node, -1);
+    }
+    rotate(tree, parent, !side);
+    change_rank(parent, -1);
+}
+
+/* `node` has grown to the rank of its parent. */
+static __attribute__((noinline)) void repair_growth(struct tree *tree, struct tree_node *parent,
+                                                    struct tree_node *node)
+{
+    do {
+        if (drop_to(parent, parent->child[!side_of(parent, node)]) != 1) {
+            lift(tree, parent, node);
+            return;
+        }
+        change_rank(parent, 1);
+        node = parent;
+        parent = node->parent;
+    } while (parent != NULL && parent->rank == node->rank);
 }
 
 /* A new leaf of the tree, in an empty place: below `parent` on `side`, or the root when parent is NULL. */
-static void link_leaf(struct tree *tree, struct tree_node *parent, unsigned side,
-                      struct tree_node *node)
+static inline void link_leaf(struct tree *tree, struct tree_node *parent, unsigned side,
+                             struct tree_node *node)
 {
+    struct tree_node *above;
+
     *node = (struct tree_node){.parent = parent, .key = node->key};
     tree->count++;
     if (parent == NULL) {
@@ -93,21 +114,12 @@ static void link_leaf(struct tree *tree, struct tree_node *parent, unsigned side
         return;
     }
     parent->child[side] = node;
-
-    /* Upwards as long as subtrees have grown. A rotation gives back the height from before. */
-    while (parent->balance == 0) {
-        parent->balance = lean_of(parent, node);
-        node = parent;
-        parent = node->parent;
-        if (parent == NULL)
-            return;
-    }
-    if (parent->balance != lean_of(parent, node)) {
-        parent->balance = 0;
-    } else {
-        parent->balance = (int8_t)(2 * parent->balance);
-        rebalance(tree, parent);
-    }
+    if (parent->rank != 0)
+        return;
+    parent->rank = 1; /* it was a leaf */
+    above = parent->parent;
+    if (above != NULL && UNLIKELY(above->rank == 1))
+        repair_growth(tree, above, parent);
 }
 
 void tree_insert(struct tree *tree, struct tree_node *node)
@@ -151,13 +163,18 @@ void tree_replace(struct tree *tree, struct tree_node *old, struct tree_node *ne
 }
 
 /* Exchange the places of `node`, which has two children, and its successor, which has no smaller child. */
-static void swap_with_next(struct tree *tree, struct tree_node *node)
+static __attribute__((noinline)) void swap_with_next(struct tree *tree, struct tree_node *node)
 {
-    struct tree_node *next = tree_next(node), *next_parent = next->parent, *right = next->child[1];
-    int8_t balance = next->balance;
+    struct tree_node *next = node->child[1], *next_parent, *right;
+    int8_t rank;
 
+    while (next->child[0] != NULL)
+        next = next->child[0];
+    next_parent = next->parent;
+    right = next->child[1];
+    rank = next->rank;
     replace_child(tree, node, next);
-    next->balance = node->balance;
+    next->rank = node->rank;
     adopt(next, 0, node->child[0]);
     if (next_parent == node) {
         adopt(next, 1, node);
@@ -165,14 +182,60 @@ static void swap_with_next(struct tree *tree, struct tree_node *node)
         adopt(next, 1, node->child[1]);
         adopt(next_parent, 0, node);
     }
-    node->balance = balance;
+    node->rank = rank;
     node->child[0] = NULL;
     adopt(node, 1, right);
 }
 
+/*
+ * The child of `parent` on `side` is 3 below it, its sibling 1 below and with a child that is 1 below: rotations
+ * end the repair.
+ */
+static void lower(struct tree *tree, struct tree_node *parent, unsigned side)
+{
+    struct tree_node *sibling = parent->child[!side];
+    struct tree_node *inner = sibling->child[side];
+
+    if (drop_to(sibling, sibling->child[!side]) == 1) {
+        rotate(tree, parent, side);
+        change_rank(sibling, 1);
+        change_rank(parent, is_leaf(parent) ? -2 : -1);
+    } else {
+        rotate(tree, sibling, !side);
+        rotate(tree, parent, side);
+        change_rank(inner, 2);
+        change_rank(sibling, -1);
+        change_rank(parent, -2);
+    }
+}
+
+/* The child of `parent` on `side` (may be gone altogether) has fallen 3 below it. */
+static __attribute__((noinline)) void repair_loss(struct tree *tree, struct tree_node *parent,
+                                                  unsigned side)
+{
+    do {
+        struct tree_node *sibling = parent->child[!side];
+        struct tree_node *above = parent->parent;
+
+        if (drop_to(parent, sibling) == 1) {
+            if (drop_to(sibling, sibling->child[0]) == 1 ||
+                drop_to(sibling, sibling->child[1]) == 1) {
+                lower(tree, parent, side);
+                return;
+            }
+            change_rank(sibling, -1);
+        }
+        change_rank(parent, -1);
+        if (above == NULL)
+            return;
+        side = side_of(above, parent);
+        parent = above;
+    } while (drop_to(parent, parent->child[side]) > 2);
+}
+
 void tree_remove(struct tree *tree, struct tree_node *node)
 {
-    struct tree_node *parent, *above;
+    struct tree_node *parent;
     unsigned side;
 
     ASSERT(tree->count != 0);
@@ -185,21 +248,15 @@ void tree_remove(struct tree *tree, struct tree_node *node)
     side = parent != NULL && side_of(parent, node);
     replace_child(tree, node, node->child[node->child[0] == NULL]);
     tree->count--;
+    if (parent != NULL && parent->rank == 1 && is_leaf(parent)) {
+        struct tree_node *leaf = parent;
 
-    /* Upwards as long as subtrees have shrunk. */
-    while (parent != NULL) {
-        parent->balance = (int8_t)(parent->balance - (side ? 1 : -1));
-        if (parent->balance == 1 || parent->balance == -1)
-            break; /* was even: the other side keeps the height */
-        if (parent->balance != 0) {
-            parent = rebalance(tree, parent);
-            if (parent->balance != 0)
-                break; /* both of its inner subtrees were as deep: no height was lost */
-        }
-        above = parent->parent;
-        side = above != NULL && side_of(above, parent);
-        parent = above;
+        leaf->rank = 0;
+        parent = leaf->parent;
+        side = parent != NULL && side_of(parent, leaf);
     }
+    if (parent != NULL && UNLIKELY(drop_to(parent, parent->child[side]) > 2))
+        repair_loss(tree, parent, side);
     *node = (struct tree_node){.key = node->key};
 }
 

@@ -1,5 +1,5 @@
 /*
- * Owns:     an intrusive balanced tree (AVL) ordered by a uint64_t key.
+ * Owns:     an intrusive balanced tree ordered by a uint64_t key.
  * Promises: insert, remove and search in O(log n), no allocation; keys are unique.
  * Needs:    the caller's node memory and lock.
  * Never:    key changes while a node is in a tree, unless the order of the nodes stays the same.
@@ -13,7 +13,7 @@ struct tree_node {
     struct tree_node *child[2]; /* [0] smaller keys, [1] larger keys */
     struct tree_node *parent;
     uint64_t key;
-    int8_t balance; /* height of child[1] minus height of child[0] */
+    int8_t rank; /* see tree.c */
 };
 
 struct tree {
@@ -35,9 +35,9 @@ void tree_replace(struct tree *tree, struct tree_node *old, struct tree_node *ne
 
 void tree_remove(struct tree *tree, struct tree_node *node);
 
-struct tree_node *tree_find(const struct tree *tree, uint64_t key);       /* exactly key */
-struct tree_node *tree_find_le(const struct tree *tree, uint64_t key);    /* largest <= key */
-struct tree_node *tree_find_ge(const struct tree *tree, uint64_t key);    /* smallest >= key */
+struct tree_node *tree_find(const struct tree *tree, uint64_t key);    /* exactly key */
+struct tree_node *tree_find_le(const struct tree *tree, uint64_t key); /* largest <= key */
+struct tree_node *tree_find_ge(const struct tree *tree, uint64_t key); /* smallest >= key */
 struct tree_node *tree_first(const struct tree *tree);
 struct tree_node *tree_next(const struct tree_node *node);
 struct tree_node *tree_prev(const struct tree_node *node);

@@ -18,15 +18,16 @@ struct frames_region {
     hpa_t base;
     uint64_t pages;
     uint64_t free_pages;
-    uint64_t hint;  /* lowest page that may be free */
-    uint64_t *used; /* bitmap, 1 = used; lies in the region's own first frames, through the direct map */
+    uint64_t hint; /* lowest page that may be free */
+    uint64_t
+        *used; /* bitmap, 1 = used; lies in the region's own first frames, through the direct map */
 };
 
 struct frames {
     struct lock lock;
     unsigned count;
     uint64_t free_pages;
-    uint64_t total_pages; /* as given, bitmaps included */
+    uint64_t total_pages;                            /* as given, bitmaps included */
     struct frames_region region[FRAMES_MAX_REGIONS]; /* sorted by base */
 };
 
@@ -42,14 +43,16 @@ hv_status_t frames_add(struct frames *f, hpa_t base, uint64_t pages) MUST_CHECK;
  * `pages` (not 0) contiguous frames whose base is a multiple of `align_pages` (a power of two).
  * HV_E_NO_MEMORY.
  */
-hv_status_t frames_alloc(struct frames *f, uint64_t pages, uint64_t align_pages, hpa_t *base) MUST_CHECK;
+hv_status_t frames_alloc(struct frames *f, uint64_t pages, uint64_t align_pages,
+                         hpa_t *base) MUST_CHECK;
 
 /*
  * The longest run for `pages` or fewer (at least 1), for callers that take memory in extents. A run of
  * 2 MiB or more is aligned to 2 MiB, and when it is shorter than asked for it is a multiple of 2 MiB, so
  * that the next extent can be mapped by large leaves too. HV_E_NO_MEMORY: nothing is free.
  */
-hv_status_t frames_alloc_extent(struct frames *f, uint64_t pages, hpa_t *base, uint64_t *got) MUST_CHECK;
+hv_status_t frames_alloc_extent(struct frames *f, uint64_t pages, hpa_t *base,
+                                uint64_t *got) MUST_CHECK;
 
 /* Any part of what was allocated, also more than one allocation at once. */
 void frames_free(struct frames *f, hpa_t base, uint64_t pages);

@@ -61,23 +61,31 @@ static bool meets(struct ledger_wish *wish, const struct ledger_edge *edge)
     return edge->memtype == wish->memtype;
 }
 
+/* The segments from `edge` on, up to `end`. */
+static __attribute__((noinline)) hv_status_t check_segments(struct ledger_edge *edge, uint64_t end,
+                                                            struct ledger_wish *wish)
+{
+    do {
+        if (edge->refs != 0 && !meets(wish, edge))
+            return HV_E_CACHE_CONFLICT;
+        edge = next_of(edge);
+    } while (edge != NULL && edge->node.key < end);
+    return HV_OK;
+}
+
 hv_status_t ledger_check(const struct ledger *l, hpa_t base, uint64_t pages,
                          struct ledger_wish *wish)
 {
     uint64_t first = frame_of(base);
     uint64_t end = first + pages;
     struct ledger_place place = find(l, first);
-    struct ledger_edge *edge = place.right;
 
     ASSERT(pages != 0);
     wish->place = place;
     if (place.left != NULL && is_in_force(place.left, first) && !meets(wish, place.left))
         return HV_E_CACHE_CONFLICT;
-    while (edge != NULL && edge->node.key < end) {
-        if (edge->refs != 0 && !meets(wish, edge))
-            return HV_E_CACHE_CONFLICT;
-        edge = next_of(edge);
-    }
+    if (place.right != NULL && place.right->node.key < end)
+        return check_segments(place.right, end, wish);
     return HV_OK;
 }
 

@@ -21,6 +21,7 @@
 
 /* Lock of the counts and of the name's chain: section_lock. The rest never changes. */
 struct section {
+    struct section_facts facts;
     struct backing backing;
     struct section *name_next; /* other names of the bucket */
     uint32_t id;
@@ -30,7 +31,6 @@ struct section {
     uint32_t handles;
     uint32_t ranges;
     uint32_t views;
-    enum memtype default_type;
     char name[HV_SECTION_NAME_BYTES];
 };
 
@@ -235,7 +235,12 @@ hv_status_t hv_section_create(hv_handle_t *section, uint32_t access, const char 
     made->protect = protect;
     made->attributes = attributes;
     made->allowed = access_allowed(protect);
-    made->default_type = default_type_of(frames.origin, attributes);
+    made->facts = (struct section_facts){
+        .pages = frames.pages,
+        .default_type = default_type_of(frames.origin, attributes),
+        .is_ram = frames.origin != BACKING_PHYSICAL,
+    };
+    made->facts.first_frame = backing_frame(&frames, 0, &made->facts.first_pages);
     if (name != NULL)
         memcpy(made->name, name, strlen(name) + 1);
     status = publish(made, access, section);
@@ -337,10 +342,10 @@ hv_status_t hv_section_query(hv_handle_t section, struct hv_section_info *info)
     if (status == HV_OK && info == NULL)
         status = HV_E_INVALID_PARAMETER_2;
     if (status == HV_OK) {
-        info->bytes = found->backing.pages << PAGE_SHIFT;
+        info->bytes = found->facts.pages << PAGE_SHIFT;
         info->protect = found->protect;
         info->attributes = found->attributes;
-        info->default_type = found->default_type;
+        info->default_type = found->facts.default_type;
         info->handles = found->handles;
         info->ranges = found->ranges;
         info->views = found->views;
@@ -368,32 +373,34 @@ static uint32_t *count_of(struct section *section, enum section_user user)
     return user == SECTION_USER_VIEW ? &section->views : &section->ranges;
 }
 
-hv_status_t section_find(hv_handle_t handle, uint32_t access, struct section **section)
+hv_status_t section_ref_locked(hv_handle_t handle, uint32_t access, enum section_user user,
+                               struct section **section)
 {
-    hv_status_t status = section_of(handle, access, section);
+    struct section *found;
+    hv_status_t status = section_of(handle, access, &found);
 
-    if (status == HV_OK && (access & ~(*section)->allowed) != 0)
+    if (status != HV_OK)
+        return status;
+    if ((access & ~found->allowed) != 0)
         return HV_E_SECTION_PROTECTION;
-    return status;
+    (*count_of(found, user))++;
+    *section = found;
+    return HV_OK;
 }
 
-void section_keep(struct section *section, enum section_user user)
+void section_ref_undo(struct section *section, enum section_user user)
 {
-    (*count_of(section, user))++;
+    ASSERT(*count_of(section, user) != 0);
+    (*count_of(section, user))--;
 }
 
 hv_status_t section_ref(hv_handle_t handle, uint32_t access, enum section_user user,
                         struct section **section)
 {
-    struct section *found;
     hv_status_t status;
 
     lock_acquire(&section_lock);
-    status = section_find(handle, access, &found);
-    if (status == HV_OK) {
-        section_keep(found, user);
-        *section = found;
-    }
+    status = section_ref_locked(handle, access, user, section);
     lock_release(&section_lock);
     return status;
 }
@@ -421,9 +428,14 @@ void section_unref(struct section *section, enum section_user user)
 
 /* ---- what a section is ---- */
 
+const struct section_facts *section_facts(const struct section *section)
+{
+    return &section->facts;
+}
+
 uint64_t section_pages(const struct section *section)
 {
-    return section->backing.pages;
+    return section->facts.pages;
 }
 
 uint32_t section_id(const struct section *section)
@@ -438,12 +450,12 @@ const char *section_name(const struct section *section)
 
 enum memtype section_default_type(const struct section *section)
 {
-    return section->default_type;
+    return section->facts.default_type;
 }
 
 bool section_is_ram(const struct section *section)
 {
-    return section->backing.origin != BACKING_PHYSICAL;
+    return section->facts.is_ram;
 }
 
 hpa_t section_frame(const struct section *section, uint64_t page, uint64_t *run_pages)

@@ -127,11 +127,12 @@ hv_status_t section_ref(hv_handle_t handle, uint32_t access, enum section_user u
                         struct section **section) MUST_CHECK;
 
 /*
- * The two halves of section_ref(), for a caller that holds section_lock and keeps it from one to the other:
- * what is found lives as long as the lock is held, and longer when it is kept.
+ * section_ref() for a caller that holds section_lock. What it took can be given back with section_ref_undo()
+ * as long as the lock was not released.
  */
-hv_status_t section_find(hv_handle_t handle, uint32_t access, struct section **section) MUST_CHECK;
-void section_keep(struct section *section, enum section_user user);
+hv_status_t section_ref_locked(hv_handle_t handle, uint32_t access, enum section_user user,
+                               struct section **section) MUST_CHECK;
+void section_ref_undo(struct section *section, enum section_user user);
 
 /* One more reference of the same kind, for a record that was cut in two. Cannot fail. */
 void section_ref_again(struct section *section, enum section_user user);
@@ -142,8 +143,20 @@ void section_unref(struct section *section, enum section_user user);
 /* A handle that is valid and of another kind than a section: to test HV_E_OBJECT_TYPE. */
 hv_status_t handle_create_event(hv_handle_t *handle) MUST_CHECK;
 
+/* What never changes of a section, for a caller that needs more than one of it. */
+struct section_facts {
+    uint64_t pages;
+    uint64_t
+        first_pages; /* its first run of contiguous frames, mostly the only one: see section_frame() */
+    hpa_t first_frame;
+    enum memtype default_type;
+    bool is_ram;
+};
+const struct section_facts *section_facts(const struct section *section);
+
 uint64_t section_pages(const struct section *section);
-uint32_t section_id(const struct section *section); /* small, unique for life: for tables of state */
+uint32_t
+section_id(const struct section *section); /* small, unique for life: for tables of state */
 const char *section_name(const struct section *section); /* "" when unnamed */
 enum memtype section_default_type(const struct section *section);
 bool section_is_ram(const struct section *section);

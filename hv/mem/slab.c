@@ -80,7 +80,7 @@ static void drop_page(struct slab *slab, struct slab_page *page)
     frames_free(&hv_frames, direct_to_hpa(page), 1);
 }
 
-static void *take_record(struct slab *slab, struct slab_page *page)
+static inline void *take_record(struct slab *slab, struct slab_page *page)
 {
     unsigned word = 0;
     unsigned bit;
@@ -95,17 +95,26 @@ static void *take_record(struct slab *slab, struct slab_page *page)
     return records_of(page) + (word * WORD_BITS + bit) * slab->record_bytes;
 }
 
+/* The lock is held, and released here. */
+static __attribute__((noinline)) void *take_from_new_page(struct slab *slab)
+{
+    struct slab_page *page = add_page(slab);
+    void *record = page != NULL ? take_record(slab, page) : NULL;
+
+    lock_release(&slab->lock);
+    return record;
+}
+
 void *slab_take(struct slab *slab)
 {
     struct slab_page *page;
-    void *record = NULL;
+    void *record;
 
     lock_acquire(&slab->lock);
     page = slab->partial;
-    if (page == NULL)
-        page = add_page(slab);
-    if (page != NULL)
-        record = take_record(slab, page);
+    if (UNLIKELY(page == NULL))
+        return take_from_new_page(slab);
+    record = take_record(slab, page);
     lock_release(&slab->lock);
     return record;
 }

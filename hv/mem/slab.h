@@ -17,16 +17,19 @@ struct slab_page; /* in slab.c */
 struct slab {
     const char *name;
     uint16_t record_bytes;
-    struct lock lock; /* a leaf lock */
+    struct lock lock;          /* a leaf lock */
     struct slab_page *partial; /* pages with a free record, doubly linked */
-    uint64_t live;  /* records handed out */
-    uint64_t pages; /* frames held */
+    uint64_t live;             /* records handed out */
+    uint64_t pages;            /* frames held */
 };
 
-#define SLAB_INIT(n, type) {.name = (n), .record_bytes = (uint16_t)((sizeof(type) + 15) & ~15ull)}
+#define SLAB_INIT(n, type)                                                    \
+    {                                                                         \
+        .name = (n), .record_bytes = (uint16_t)((sizeof(type) + 15) & ~15ull) \
+    }
 
 void *slab_alloc(struct slab *slab);
-void *slab_take(struct slab *slab); /* for whoever sets every member anyway */
+void *slab_take(struct slab *slab);              /* for whoever sets every member anyway */
 void slab_free(struct slab *slab, void *record); /* NULL is fine */
 
 /* Give the warm page back too: for leak accounting. */

@@ -1,6 +1,6 @@
 #include "hv/mem/window.h"
 
-#include "hv/base/string.h"
+#include "hv/base/piece.h"
 #include "hv/mem/space.h"
 #include "hv/x86/cpu.h"
 #include "hv/x86/desc.h"
@@ -30,28 +30,6 @@ void window_close(void *window)
     space_window_clear(slot(i));
 }
 
-/* One access when the bytes are a naturally aligned piece. */
-static void copy(void *to, const void *from, unsigned bytes)
-{
-    switch (bytes) {
-    case 1:
-        *(volatile uint8_t *)to = *(const volatile uint8_t *)from;
-        break;
-    case 2:
-        *(volatile uint16_t *)to = *(const volatile uint16_t *)from;
-        break;
-    case 4:
-        *(volatile uint32_t *)to = *(const volatile uint32_t *)from;
-        break;
-    case 8:
-        *(volatile uint64_t *)to = *(const volatile uint64_t *)from;
-        break;
-    default:
-        memcpy(to, from, bytes);
-        break;
-    }
-}
-
 static hpa_t frame_of(hpa_t at)
 {
     return HPA(at.v & ~PAGE_MASK);
@@ -61,7 +39,7 @@ void window_read(hpa_t at, enum memtype memtype, void *out, unsigned bytes)
 {
     uint8_t *window = window_open(frame_of(at), memtype);
 
-    copy(out, window + (at.v & PAGE_MASK), bytes);
+    piece_copy(out, window + (at.v & PAGE_MASK), bytes);
     window_close(window);
 }
 
@@ -69,7 +47,7 @@ void window_write(hpa_t at, enum memtype memtype, const void *in, unsigned bytes
 {
     uint8_t *window = window_open(frame_of(at), memtype);
 
-    copy(window + (at.v & PAGE_MASK), in, bytes);
+    piece_copy(window + (at.v & PAGE_MASK), in, bytes);
     if (memtype == MEMTYPE_WC)
         mfence(); /* what sits in the write-combining buffers must not outlive the window */
     window_close(window);

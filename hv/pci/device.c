@@ -54,10 +54,12 @@ static const struct hv_device **seen_place(const struct hv_device *device)
     return &seen[(uintptr_t)device / KIB(1) % SEEN_DEVICES];
 }
 
-static bool look_up(const struct hv_device *device)
+static __attribute__((noinline)) bool look_up(const struct hv_device *device)
 {
     bool known = false;
 
+    if (!device)
+        return false;
     lock_acquire(&registry.lock);
     for (unsigned i = 0; i < MAX_HOSTS && !known; i++)
         if (registry.ports[i].host)
@@ -70,9 +72,9 @@ static bool look_up(const struct hv_device *device)
 
 bool device_is_known(const struct hv_device *device)
 {
-    if (!device)
-        return false;
-    return __atomic_load_n(seen_place(device), __ATOMIC_RELAXED) == device || look_up(device);
+    if (LIKELY(__atomic_load_n(seen_place(device), __ATOMIC_RELAXED) == device))
+        return device != NULL;
+    return look_up(device);
 }
 
 /* ---- hosts ---- */

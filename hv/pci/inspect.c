@@ -1,10 +1,33 @@
 #include "hv/pci/inspect.h"
 
+#include "hv/base/string.h"
 #include "hv/mem/frames.h"
 #include "hv/pci/range.h"
 
 #define FNV_OFFSET 0xcbf29ce484222325ull
 #define FNV_PRIME  0x100000001b3ull
+
+void range_leaves(const struct hv_bar_state *bar, const struct hv_range *range,
+                  uint64_t leaves[PT_LEVELS])
+{
+    struct vm *vm = bar->device->host->vm;
+    uint64_t address = bar->live_base + (range->node.key << PAGE_SHIFT);
+    uint64_t end = address + (range->pages << PAGE_SHIFT);
+    struct pt_leaf leaf;
+
+    memset(leaves, 0, PT_LEVELS * sizeof(*leaves));
+    while (bar->live && address < end) {
+        bool present;
+
+        /* The device's lock keeps the leaves; the tables may change around them from one to the next. */
+        lock_acquire(&vm->tables_lock);
+        present = pt_lookup(&vm->tables, address, &leaf);
+        lock_release(&vm->tables_lock);
+        ASSERT(present);
+        leaves[leaf.level]++;
+        address += pt_span(leaf.level);
+    }
+}
 
 static void describe_range(const struct hv_bar_state *bar, const struct hv_range *range,
                            struct hv_mmio_range_info *info)

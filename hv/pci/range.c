@@ -13,11 +13,11 @@
 #include "hv/pci/range.h"
 
 #include "hv/base/bits.h"
-#include "hv/base/string.h"
 #include "hv/mem/section.h"
 #include "hv/mem/slab.h"
 #include "hv/mem/window.h"
 
+#define NOINLINE __attribute__((noinline))
 #define KNOWN_FLAGS                                                               \
     (HV_MMIO_WRITEABLE | HV_MMIO_EXECUTABLE | HV_MMIO_MT_MASK | HV_MMIO_REPLACE | \
      HV_MMIO_NO_LARGE | HV_MMIO_IGNORE_GUEST_PAT | HV_MMIO_TRACK_DIRTY)
@@ -70,15 +70,24 @@ static uint64_t tables_needed(const struct pt_root *root, const struct hv_range 
     return MIN(tables, most_tables(root, range_address(range, base), range->pages));
 }
 
-static void activate(struct pt_root *root, const struct hv_range *range, uint64_t base,
-                     struct pt_flush *flush)
+static NOINLINE void activate_further(struct pt_root *root, const struct hv_range *range,
+                                      uint64_t address, struct pt_flush *flush)
 {
-    uint64_t address = range_address(range, base);
-
-    for (const struct hv_run *run = &range->run; run; run = run->next) {
+    for (const struct hv_run *run = range->run.next; run; run = run->next) {
         pt_map(root, address, run->frame, run->pages, &range->attr, flush);
         address += run->pages << PAGE_SHIFT;
     }
+}
+
+static inline void activate(struct pt_root *root, const struct hv_range *range, uint64_t base,
+                            struct pt_flush *flush)
+{
+    uint64_t address = range_address(range, base);
+    const struct hv_run *run = &range->run;
+
+    pt_map(root, address, run->frame, run->pages, &range->attr, flush);
+    if (UNLIKELY(run->next))
+        activate_further(root, range, address + (run->pages << PAGE_SHIFT), flush);
 }
 
 static void deactivate(struct pt_root *root, const struct hv_range *range, uint64_t base,
@@ -116,36 +125,7 @@ void ranges_deactivate(struct hv_bar_state *bar, struct pt_flush *flush)
         deactivate(root, range_of(node), bar->live_base, flush);
 }
 
-void range_leaves(const struct hv_bar_state *bar, const struct hv_range *range,
-                  uint64_t leaves[PT_LEVELS])
-{
-    struct vm *vm = bar->device->host->vm;
-    uint64_t address = range_address(range, bar->live_base);
-    uint64_t end = address + (range->pages << PAGE_SHIFT);
-    struct pt_leaf leaf;
-
-    memset(leaves, 0, PT_LEVELS * sizeof(*leaves));
-    while (bar->live && address < end) {
-        bool present;
-
-        /* The device's lock keeps the leaves; the tables may change around them from one to the next. */
-        lock_acquire(&vm->tables_lock);
-        present = pt_lookup(&vm->tables, address, &leaf);
-        lock_release(&vm->tables_lock);
-        ASSERT(present);
-        leaves[leaf.level]++;
-        address += pt_span(leaf.level);
-    }
-}
-
 /* ---- create: what is asked for ---- */
-
-/* A piece of the range whose frames are contiguous. */
-struct piece {
-    uint64_t page; /* counted from the range's first */
-    uint64_t pages;
-    hpa_t frame;
-};
 
 /* A create call. */
 struct request {
@@ -153,26 +133,26 @@ struct request {
     uint64_t bar_page, pages;
     uint32_t flags;
     struct section *section;
+    const struct section_facts *facts; /* of the section */
     uint64_t section_page;
-    struct piece first; /* looked up once; mostly the only one */
+    hpa_t frame;        /* of the first page, ... */
+    uint64_t run_pages; /* ... and how many follow contiguously; mostly all */
 };
 
-static struct piece piece_at(const struct request *req, uint64_t page)
+/*
+ * section_frame() of a page and up to `most` that follow. Most sections have one run only, whose place is at
+ * hand.
+ */
+static inline hpa_t find_run(const struct section *section, const struct section_facts *facts,
+                             uint64_t page, uint64_t most, uint64_t *run_pages)
 {
-    uint64_t run;
-    hpa_t frame = section_frame(req->section, req->section_page + page, &run);
+    hpa_t frame = HPA(facts->first_frame.v + (page << PAGE_SHIFT));
+    uint64_t pages = facts->first_pages - page;
 
-    return (struct piece){.page = page, .pages = MIN(run, req->pages - page), .frame = frame};
-}
-
-static bool is_last(const struct request *req, const struct piece *piece)
-{
-    return piece->page + piece->pages == req->pages;
-}
-
-static struct piece next_piece(const struct request *req, const struct piece *piece)
-{
-    return piece_at(req, piece->page + piece->pages);
+    if (UNLIKELY(page >= facts->first_pages))
+        frame = section_frame(section, page, &pages);
+    *run_pages = MIN(pages, most);
+    return frame;
 }
 
 /* What the bits WRITEABLE and EXECUTABLE mean for section and leaves. */
@@ -205,6 +185,26 @@ static hv_status_t check_flags(enum hv_bar bar, uint32_t flags)
 }
 
 /*
+ * Section pages after the first run. Not inlined, like what is for further runs below: a create call has more
+ * values than registers as it is.
+ */
+static NOINLINE hv_status_t check_further(const struct section *section, uint64_t page,
+                                          uint64_t left, struct ledger_wish *wish)
+{
+    hv_status_t status = HV_OK;
+
+    while (status == HV_OK && left != 0) {
+        uint64_t run;
+        hpa_t frame = find_run(section, section_facts(section), page, left, &run);
+
+        status = ledger_check(&hv_ledger, frame, run, wish);
+        page += run;
+        left -= run;
+    }
+    return status;
+}
+
+/*
  * wish->memtype becomes the type that the frames get, when they may have it. Caller holds section_lock.
  */
 static hv_status_t choose_type(const struct request *req, struct ledger_wish *wish)
@@ -212,22 +212,20 @@ static hv_status_t choose_type(const struct request *req, struct ledger_wish *wi
     static const uint8_t types[] = {MEMTYPE_WB, MEMTYPE_UC, MEMTYPE_WC,
                                     MEMTYPE_WT, MEMTYPE_WP, MEMTYPE_WB};
     uint32_t flag = req->flags & HV_MMIO_MT_MASK;
-    struct piece piece = req->first;
     hv_status_t status;
 
     wish->memtype = (enum memtype)types[FIELD_GET(HV_MMIO_MT_MASK, flag)];
     wish->fixed = flag != HV_MMIO_MT_DEFAULT;
-    status = ledger_check(&hv_ledger, piece.frame, piece.pages, wish);
-    while (status == HV_OK && UNLIKELY(!is_last(req, &piece))) {
-        piece = next_piece(req, &piece);
-        status = ledger_check(&hv_ledger, piece.frame, piece.pages, wish);
-    }
+    status = ledger_check(&hv_ledger, req->frame, req->run_pages, wish);
+    if (status == HV_OK && UNLIKELY(req->run_pages != req->pages))
+        status = check_further(req->section, req->section_page + req->run_pages,
+                               req->pages - req->run_pages, wish);
     if (status != HV_OK)
         return status;
     if (!wish->fixed)
-        wish->memtype = section_default_type(req->section);
+        wish->memtype = req->facts->default_type;
     /* Under second-level translation no MTRR would stop the CPU from caching device memory. */
-    if (wish->memtype != MEMTYPE_UC && wish->memtype != MEMTYPE_WC && !section_is_ram(req->section))
+    if (wish->memtype != MEMTYPE_UC && wish->memtype != MEMTYPE_WC && !req->facts->is_ram)
         return HV_E_CACHE_CONFLICT;
     return HV_OK;
 }
@@ -262,34 +260,40 @@ static bool fits(uint64_t first, uint64_t count, uint64_t limit)
 
 /* ---- create: reserve ---- */
 
-static void free_records(struct hv_range *range)
+static NOINLINE void free_further_runs(struct hv_run *run)
 {
-    for (struct hv_run *run = range->run.next; run;) {
+    while (run) {
         struct hv_run *next = run->next;
 
         slab_free(&run_slab, run);
         run = next;
     }
+}
+
+static void free_records(struct hv_range *range)
+{
+    if (UNLIKELY(range->run.next))
+        free_further_runs(range->run.next);
     slab_free(&range_slab, range);
 }
 
-/* The runs after the first. */
-static bool make_runs(const struct request *req, struct hv_range *range)
+/* Records of the runs after the first: section pages from `page` on. */
+static NOINLINE bool make_further_runs(struct hv_range *range, uint64_t page, uint64_t left)
 {
-    struct piece piece = req->first;
     struct hv_run **end = &range->run.next;
 
-    while (!is_last(req, &piece)) {
+    while (left != 0) {
         struct hv_run *run = slab_take(&run_slab);
 
         if (!run)
             return false;
-        piece = next_piece(req, &piece);
-        run->frame = piece.frame;
-        run->pages = piece.pages;
+        run->frame =
+            find_run(range->section, section_facts(range->section), page, left, &run->pages);
         run->next = NULL;
         *end = run;
         end = &run->next;
+        page += run->pages;
+        left -= run->pages;
     }
     return true;
 }
@@ -310,10 +314,12 @@ static struct hv_range *make_records(const struct request *req, enum memtype mem
     range->attr.ignore_pat = (req->flags & HV_MMIO_IGNORE_GUEST_PAT) != 0;
     range->attr.max_level = largest_leaf(req->flags);
     range->trapped_writes = 0;
-    range->run.frame = req->first.frame;
-    range->run.pages = req->first.pages;
+    range->run.frame = req->frame;
+    range->run.pages = req->run_pages;
     range->run.next = NULL;
-    if (UNLIKELY(!is_last(req, &req->first)) && !make_runs(req, range)) {
+    if (UNLIKELY(req->run_pages != req->pages) &&
+        !make_further_runs(range, req->section_page + req->run_pages,
+                           req->pages - req->run_pages)) {
         free_records(range);
         return NULL;
     }
@@ -350,34 +356,46 @@ static void flush_stale_lines(const struct hv_range *range)
 
 /* ---- create: commit. Nothing below can fail ---- */
 
-/* From here on the frames have the range's type. Caller holds section_lock. */
-static void fix_type(struct hv_range *range, const struct ledger_place *place)
+static NOINLINE void fix_further_types(struct hv_range *range)
 {
-    enum memtype memtype = (enum memtype)range->attr.memtype;
+    for (struct hv_run *run = range->run.next; run; run = run->next)
+        ledger_add(&hv_ledger, &run->mapping, run->frame, run->pages,
+                   (enum memtype)range->attr.memtype, NULL);
+}
+
+/* From here on the frames have the range's type. Caller holds section_lock. */
+static inline void fix_type(struct hv_range *range, const struct ledger_place *place)
+{
     struct hv_run *run = &range->run;
 
-    if (LIKELY(!run->next)) {
-        ledger_add(&hv_ledger, &run->mapping, run->frame, run->pages, memtype, place);
-        return;
-    }
-    for (; run; run = run->next)
-        ledger_add(&hv_ledger, &run->mapping, run->frame, run->pages, memtype, NULL);
+    /* The place is that of the last run. */
+    ledger_add(&hv_ledger, &run->mapping, run->frame, run->pages, (enum memtype)range->attr.memtype,
+               run->next ? NULL : place);
+    if (UNLIKELY(run->next))
+        fix_further_types(range);
 }
 
 /* Everything but leaves. */
-static void record(struct hv_bar_state *bar, struct hv_range *range, struct hv_range *below,
-                   const struct ledger_place *place)
+static inline void record(struct hv_bar_state *bar, struct hv_range *range, struct hv_range *below,
+                          const struct ledger_place *place)
 {
-    section_keep(range->section, SECTION_USER_RANGE);
     fix_type(range, place);
     tree_insert_after(&bar->ranges, below ? &below->node : NULL, &range->node);
     bar->range_pages += range->pages;
     bar->device->range_count++;
 }
 
-/* Likewise, and leaves. Can fail in its first step only. */
-static hv_status_t record_live(struct hv_bar_state *bar, struct hv_range *range,
-                               struct hv_range *below, const struct ledger_place *place)
+/* While the BAR is not live: going live will reserve for all of its ranges. */
+static NOINLINE hv_status_t record_dormant(struct hv_bar_state *bar, struct hv_range *range,
+                                           struct hv_range *below, const struct ledger_place *place)
+{
+    record(bar, range, below, place);
+    return HV_OK;
+}
+
+/* With its leaves. Can fail in its first step only. Not inlined: a create call has too many values for that. */
+static NOINLINE hv_status_t record_live(struct hv_bar_state *bar, struct hv_range *range,
+                                        struct hv_range *below, const struct ledger_place *place)
 {
     struct vm *vm = bar->device->host->vm;
     struct pt_flush flush = {0};
@@ -403,40 +421,36 @@ static hv_status_t record_live(struct hv_bar_state *bar, struct hv_range *range,
 static hv_status_t make_range(const struct request *req, struct hv_range *below,
                               const struct ledger_wish *wish)
 {
+    struct hv_bar_state *bar = req->bar;
     struct hv_range *range;
-    hv_status_t status = HV_OK;
+    hv_status_t status;
 
-    if (req->bar->device->range_count >= PCI_RANGES_PER_DEV)
+    if (bar->device->range_count >= PCI_RANGES_PER_DEV)
         return HV_E_QUOTA;
     range = make_records(req, wish->memtype);
     if (!range)
         return HV_E_NO_MEMORY;
-    if (UNLIKELY(wish->memtype != MEMTYPE_WB) && section_is_ram(range->section))
+    if (UNLIKELY(wish->memtype != MEMTYPE_WB) && req->facts->is_ram)
         flush_stale_lines(range);
-    if (LIKELY(req->bar->live)) {
-        status = record_live(req->bar, range, below, &wish->place);
-        if (status != HV_OK)
-            free_records(range);
-    } else { /* going live will reserve for all ranges of the BAR */
-        record(req->bar, range, below, &wish->place);
-    }
+    status = bar->live ? record_live(bar, range, below, &wish->place)
+                       : record_dormant(bar, range, below, &wish->place);
+    if (UNLIKELY(status != HV_OK))
+        free_records(range);
     return status;
 }
 
-/* Checks 5 to 9 of the contract, then the change. Caller holds the device's lock and section_lock. */
-static hv_status_t create_in_section(struct request *req, hv_handle_t handle)
+/* Checks 6 to 9 of the contract, then the change. Caller holds the device's lock and section_lock. */
+static hv_status_t create_in_section(struct request *req)
 {
-    struct section *section;
     struct hv_range *below;
     struct ledger_wish wish;
-    hv_status_t status = section_find(handle, by_rights[RIGHTS(req->flags)].access, &section);
+    uint64_t run_pages;
+    hv_status_t status;
 
-    if (status != HV_OK)
-        return status;
-    req->section = section;
-    if (!fits(req->section_page, req->pages, section_pages(section)))
+    if (!fits(req->section_page, req->pages, req->facts->pages))
         return HV_E_INVALID_VIEW_SIZE;
-    req->first = piece_at(req, 0);
+    req->frame = find_run(req->section, req->facts, req->section_page, req->pages, &run_pages);
+    req->run_pages = run_pages;
     status = choose_type(req, &wish);
     if (status != HV_OK)
         return status;
@@ -446,27 +460,46 @@ static hv_status_t create_in_section(struct request *req, hv_handle_t handle)
     return make_range(req, below, &wish);
 }
 
-/* Checks 1 to 4, the rest in create_in_section(). Caller holds the device's lock. */
+/* Check 5 and the rest. Caller holds the device's lock and section_lock. */
+static hv_status_t create_with_handle(struct request *req, hv_handle_t handle)
+{
+    struct section *section;
+    hv_status_t status = section_ref_locked(handle, by_rights[RIGHTS(req->flags)].access,
+                                            SECTION_USER_RANGE, &section);
+
+    if (status != HV_OK)
+        return status;
+    req->section = section;
+    req->facts = section_facts(section);
+    status = create_in_section(req);
+    if (UNLIKELY(status != HV_OK))
+        section_ref_undo(section, SECTION_USER_RANGE);
+    return status;
+}
+
+/* Checks 1 to 4, the rest in create_with_handle(). Caller holds the device's lock. */
 static hv_status_t create_locked(struct hv_device *device, enum hv_bar index, struct request *req,
                                  hv_handle_t handle)
 {
+    struct hv_bar_state *bar;
     hv_status_t status;
 
     if (device->state >= HV_DEVICE_TEARING_DOWN)
         return HV_E_INVALID_STATE;
-    status = device_memory_bar(device, index, &req->bar);
+    status = device_memory_bar(device, index, &bar);
     if (status != HV_OK)
         return status;
+    req->bar = bar;
     if (req->pages == 0)
         return HV_E_INVALID_PARAMETER_4;
     status = check_flags(index, req->flags);
     if (status != HV_OK)
         return status;
-    if (!fits(req->bar_page, req->pages, req->bar->bytes >> PAGE_SHIFT))
+    if (!fits(req->bar_page, req->pages, bar->bytes >> PAGE_SHIFT))
         return HV_E_OUT_OF_RANGE;
 
     lock_acquire(&section_lock);
-    status = create_in_section(req, handle);
+    status = create_with_handle(req, handle);
     lock_release(&section_lock);
     return status;
 }

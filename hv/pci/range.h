@@ -47,7 +47,7 @@ void ranges_deactivate(struct hv_bar_state *bar, struct pt_flush *flush);
 /* The range that holds a BAR page, or NULL. Caller holds the device's lock. */
 struct hv_range *range_find(const struct hv_bar_state *bar, uint64_t bar_page);
 
-/* Leaves of the range by level; none while its BAR is not live. Caller holds the device's lock. */
+/* Leaves of the range by level, none while its BAR is not live: inspect.c. Caller holds the device's lock. */
 void range_leaves(const struct hv_bar_state *bar, const struct hv_range *range,
                   uint64_t leaves[PT_LEVELS]);
 

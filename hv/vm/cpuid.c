@@ -117,8 +117,11 @@ void vp_cpuid_set_osxsave(struct vp *vp, bool on)
 static struct cpuid_answer subleaf_answer(const struct vp *vp, uint32_t leaf, uint32_t subleaf)
 {
     const struct cpuid_rule all = {leaf, ~0u, ~0u, ~0u, ~0u};
-    struct cpuid_answer answer = allowed(&all, subleaf);
+    struct cpuid_answer answer = {0, 0, 0, 0};
 
+    if (leaf > vp->basic[0].eax) /* the CPU would answer for its last leaf */
+        return answer;
+    answer = allowed(&all, subleaf);
     if (leaf == LEAF_CACHE) {
         answer.eax &= 0x3fffu; /* no sharing and no cores to tell of */
     } else if (subleaf == 0) {

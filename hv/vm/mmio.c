@@ -79,7 +79,8 @@ static void page_fault(const struct access *a, uint64_t linear, enum walk_result
     struct vp_state state;
 
     hv_backend->state_get(a->vp, &state);
-    error |= result == WALK_OK ? PF_PRESENT : 0;
+    error |= result == WALK_NOT_PRESENT ? 0 : PF_PRESENT;
+    error |= result == WALK_RESERVED ? PF_RESERVED : 0;
     error |= vp_cpl(&state) == 3 ? PF_USER : 0;
     vp_inject_page_fault(a->vp, GVA(linear), error);
 }
@@ -92,7 +93,7 @@ static bool guest_allows(const struct access *a, const struct guest_walk *walk, 
 
     hv_backend->state_get(a->vp, &state);
     user = vp_cpl(&state) == 3;
-    if (user && !walk->user)
+    if (user ? !walk->user : walk->user && (state.cr4 & CR4_SMAP) && !(state.rflags & RFLAGS_AC))
         return false;
     return !write || walk->writable || (!user && !(state.cr0 & CR0_WP));
 }
@@ -125,6 +126,8 @@ static bool locate(struct access *a)
         a->gpa[page] = walk.gpa;
         a->direct[page] = vm_leaf_allows(a->vp->vm, walk.gpa, write ? PT_R | PT_W : PT_R);
     }
+    for (unsigned page = 0; page < 2; page++)
+        guest_walk_mark(a->vp->vm, &a->paging, GVA(a->linear + page * a->first_bytes), write);
     return true;
 }
 
@@ -243,7 +246,8 @@ static __attribute__((noinline)) enum hv_resume emulate_any(struct vp *vp, struc
          * The guest took the code's translation away and the CPU still has it. Resuming would fault here for
          * ever; the guest is told now what an INVLPG would have told it.
          */
-        page_fault(&a, exit->rip + have, WALK_NOT_PRESENT, m->efer & EFER_NXE ? PF_FETCH : 0);
+        page_fault(&a, exit->rip + have, WALK_NOT_PRESENT,
+                   (m->efer & EFER_NXE) || (state.cr4 & CR4_SMEP) ? PF_FETCH : 0);
         return HV_RESUME;
     }
     rsp = uses_rsp(&a.insn);

@@ -140,6 +140,16 @@ static enum hv_resume cr4_write(struct vp *vp, const struct vp_state *state, uin
     return HV_ADVANCE;
 }
 
+/* CR8 always comes here; CR0 and CR4 do where the backend has no read shadows. */
+static enum hv_resume cr_read(struct vp *vp, const struct hv_exit_cr *cr,
+                              const struct vp_state *state)
+{
+    vp->gpr[cr->gpr] = cr->number == 8 ? vp->cr8 : cr->number == 0 ? state->cr0 : state->cr4;
+    if (cr->gpr == GPR_RSP)
+        hv_backend->store_rsp(vp);
+    return HV_ADVANCE;
+}
+
 enum hv_resume vp_cr_access(struct vp *vp, const struct hv_exit_cr *cr)
 {
     const uint64_t msw = CR0_PE | CR0_MP | CR0_EM | CR0_TS;
@@ -150,30 +160,29 @@ enum hv_resume vp_cr_access(struct vp *vp, const struct hv_exit_cr *cr)
         return cr0_write(vp, &state, state.cr0 & ~CR0_TS);
     if (cr->lmsw) /* LMSW can set PE, not clear it */
         return cr0_write(vp, &state, (state.cr0 & ~(msw & ~CR0_PE)) | (cr->value & msw));
-    if (cr->number == 8 && !cr->write) {
-        vp->gpr[cr->gpr] = vp->cr8;
-        return HV_ADVANCE;
-    }
+    if (!cr->write)
+        return cr_read(vp, cr, &state);
     if (cr->number == 8) {
         if (cr->value & ~BITS(3, 0))
             return refuse(vp);
         vp->cr8 = cr->value;
         return HV_ADVANCE;
     }
-    if (!cr->write) { /* a backend without read shadows */
-        vp->gpr[cr->gpr] = cr->number == 0 ? state.cr0 : state.cr4;
-        return HV_ADVANCE;
-    }
     return cr->number == 0 ? cr0_write(vp, &state, cr->value) : cr4_write(vp, &state, cr->value);
 }
 
-/* SDM 2 "XSETBV": XCR0 only, x87 always, AVX only with SSE. CR4.OSXSAVE and CPL were checked by the CPU. */
+/*
+ * SDM 2 "XSETBV": CPL 0, XCR0 only, x87 always, AVX only with SSE. CR4.OSXSAVE was checked by the CPU; the privilege
+ * was not everywhere, for the exit comes first on some.
+ */
 enum hv_resume vp_xsetbv(struct vp *vp)
 {
     uint64_t value = (uint32_t)vp->gpr[GPR_RAX] | vp->gpr[GPR_RDX] << 32;
+    struct vp_state state;
 
-    if ((uint32_t)vp->gpr[GPR_RCX] != 0 || (value & ~vp->xcr0_mask) || !(value & XCR0_X87) ||
-        ((value & XCR0_AVX) && !(value & XCR0_SSE)))
+    hv_backend->state_get(vp, &state);
+    if (vp_cpl(&state) != 0 || (uint32_t)vp->gpr[GPR_RCX] != 0 || (value & ~vp->xcr0_mask) ||
+        !(value & XCR0_X87) || ((value & XCR0_AVX) && !(value & XCR0_SSE)))
         return refuse(vp);
     xsetbv(0, value);
     return HV_ADVANCE;

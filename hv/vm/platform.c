@@ -20,6 +20,7 @@
 /* The guest's UART: registers that read back, and the line so far. Owner: its VM. */
 struct guest_uart {
     uint8_t reg[UART_PORTS];
+    uint8_t divisor[2]; /* behind DLAB; nothing runs at any speed */
     unsigned used;
     char line[LOG_LINE_BYTES];
 };
@@ -36,9 +37,9 @@ static void flush_line(struct guest_uart *uart)
 /* What would garble the console is shown as a question mark. */
 static char printable(char byte)
 {
-    const char unknown = '?';
-
-    return (byte >= ' ' && byte <= '~') || byte == '\t' ? byte : unknown;
+    if ((byte >= ' ' && byte <= '~') || byte == '\t')
+        return byte;
+    return '?';
 }
 
 static void put(struct guest_uart *uart, char byte)
@@ -51,12 +52,19 @@ static void put(struct guest_uart *uart, char byte)
         uart->line[uart->used++] = printable(byte);
 }
 
+static bool is_divisor(const struct guest_uart *uart, uint16_t offset)
+{
+    return offset < sizeof(uart->divisor) && (uart->reg[UART_LCR] & LCR_DLAB);
+}
+
 static uint32_t uart_in(void *owner, uint16_t offset, unsigned bytes)
 {
     const struct guest_uart *uart = owner;
 
     if (bytes != 1)
         return ~0u;
+    if (is_divisor(uart, offset))
+        return uart->divisor[offset];
     switch (offset) {
     case 0:
         return 0; /* nothing is ever received */
@@ -77,7 +85,9 @@ static void uart_out(void *owner, uint16_t offset, unsigned bytes, uint32_t valu
 
     if (bytes != 1)
         return;
-    if (offset == 0 && !(uart->reg[UART_LCR] & LCR_DLAB))
+    if (is_divisor(uart, offset))
+        uart->divisor[offset] = (uint8_t)value;
+    else if (offset == 0)
         put(uart, (char)value);
     else
         uart->reg[offset] = (uint8_t)value;

@@ -11,7 +11,7 @@
 #include "hv/vm/vm.h"
 
 /* What the next entry delivers to the guest. */
-enum vp_event_kind { VP_EVENT_NONE, VP_EVENT_EXCEPTION, VP_EVENT_NMI, VP_EVENT_REINJECT };
+enum vp_event_kind { VP_EVENT_NONE, VP_EVENT_EXCEPTION, VP_EVENT_REINJECT };
 
 struct vp_event {
     uint8_t kind; /* enum vp_event_kind */

@@ -1,6 +1,6 @@
 #include "hv/vm/walk.h"
 
-#include "hv/base/string.h"
+#include "hv/base/piece.h"
 #include "hv/mem/window.h"
 #include "hv/x86/regs.h"
 
@@ -17,38 +17,13 @@ static hpa_t leaf_address(const struct pt_leaf *leaf, gpa_t gpa)
     return HPA(leaf->frame.v + (gpa.v & PAGE_MASK));
 }
 
-/*
- * Naturally aligned pieces are single accesses: another VP must not see half of one. The compiler does not
- * split a volatile access of these sizes.
- */
-static void copy_piece(void *to, const void *from, unsigned bytes)
-{
-    switch (bytes) {
-    case 1:
-        *(volatile uint8_t *)to = *(const volatile uint8_t *)from;
-        break;
-    case 2:
-        *(volatile uint16_t *)to = *(const volatile uint16_t *)from;
-        break;
-    case 4:
-        *(volatile uint32_t *)to = *(const volatile uint32_t *)from;
-        break;
-    case 8:
-        *(volatile uint64_t *)to = *(const volatile uint64_t *)from;
-        break;
-    default:
-        memcpy(to, from, bytes);
-        break;
-    }
-}
-
 bool guest_physical_read(struct vm *vm, gpa_t gpa, void *out, unsigned bytes)
 {
     const void *ram = vm_ram_pointer(vm, gpa, bytes);
     struct pt_leaf leaf;
 
     if (LIKELY(ram != NULL)) {
-        copy_piece(out, ram, bytes);
+        piece_copy(out, ram, bytes);
         return true;
     }
     if (!direct_page(vm, gpa, PT_R, &leaf))
@@ -63,7 +38,7 @@ bool guest_physical_write(struct vm *vm, gpa_t gpa, const void *in, unsigned byt
     struct pt_leaf leaf;
 
     if (LIKELY(ram != NULL)) {
-        copy_piece(ram, in, bytes);
+        piece_copy(ram, in, bytes);
         return true;
     }
     if (!direct_page(vm, gpa, PT_R | PT_W, &leaf))
@@ -99,9 +74,10 @@ static enum walk_result walk_4_level(struct vm *vm, const struct guest_paging *p
     unsigned level = 4;
 
     for (;; level--, index <<= 9) {
-        if (!load_entry(vm, table + (index >> 55) * sizeof(entry), &entry) || !(entry & PTE_P) ||
-            (entry & reserved))
+        if (!load_entry(vm, table + (index >> 55) * sizeof(entry), &entry) || !(entry & PTE_P))
             return WALK_NOT_PRESENT;
+        if (entry & reserved)
+            return WALK_RESERVED;
         all &= entry;
         table = entry & WALK_ADDR;
         if (level == 1 || (entry & PTE_PS))
@@ -109,7 +85,7 @@ static enum walk_result walk_4_level(struct vm *vm, const struct guest_paging *p
     }
     span = pt_span(level);
     if (level == 4 || (level > 1 && (table & (span - 1) & ~bit12)))
-        return WALK_NOT_PRESENT;
+        return WALK_RESERVED;
     *walk = (struct guest_walk){.gpa = GPA((table & ~(span - 1)) | (gva.v & (span - 1))),
                                 .entry = entry,
                                 .level = (uint8_t)level,
@@ -127,6 +103,30 @@ enum walk_result guest_walk(struct vm *vm, const struct guest_paging *paging, gv
         return WALK_UNSUPPORTED;
     *walk = (struct guest_walk){.gpa = GPA(gva.v & 0xffffffffu), .writable = true, .user = true};
     return WALK_OK;
+}
+
+/* Tables that are not in RAM lie in direct pages, where the CPU could not have set the bits either. */
+void guest_walk_mark(struct vm *vm, const struct guest_paging *paging, gva_t gva, bool write)
+{
+    uint64_t table = paging->cr3 & WALK_ADDR, index = gva.v << 16;
+
+    if (!(paging->efer & EFER_LMA))
+        return;
+    for (unsigned level = 4; level >= 1; level--, index <<= 9) {
+        uint64_t *entry =
+            vm_ram_pointer(vm, GPA(table + (index >> 55) * sizeof(*entry)), sizeof(*entry));
+        uint64_t value;
+        bool leaf;
+
+        if (entry == NULL)
+            return;
+        value = __atomic_load_n(entry, __ATOMIC_RELAXED);
+        leaf = level == 1 || (value & PTE_PS);
+        __atomic_fetch_or(entry, PTE_A | (leaf && write ? PTE_D : 0), __ATOMIC_RELAXED);
+        if (leaf)
+            return;
+        table = value & WALK_ADDR;
+    }
 }
 
 bool guest_fetch_16(const struct vm *vm, uint64_t cr3, uint64_t rip, uint64_t bytes[2])

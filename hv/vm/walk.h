@@ -25,12 +25,19 @@ struct guest_walk {
 
 enum walk_result {
     WALK_OK,
-    WALK_NOT_PRESENT, /* or reserved bits */
+    WALK_NOT_PRESENT, /* or the table is not memory */
+    WALK_RESERVED,    /* an entry has bits that must be 0 */
     WALK_UNSUPPORTED, /* 32-bit and PAE paging */
 };
 
 enum walk_result guest_walk(struct vm *vm, const struct guest_paging *paging, gva_t gva,
                             struct guest_walk *walk);
+
+/*
+ * Set the accessed bit of every entry on the way to gva, and the dirty bit of the leaf for a write, as the CPU
+ * does: for pages that it has not walked itself. The walk has been seen to succeed.
+ */
+void guest_walk_mark(struct vm *vm, const struct guest_paging *paging, gva_t gva, bool write);
 
 /*
  * The short walk for code in 64-bit mode, when tables and code lie in the first run of RAM: 16 bytes at rip in two

@@ -35,6 +35,10 @@
     X(64, GUEST_DEBUGCTL, 0x2802)           \
     X(64, GUEST_PAT, 0x2804)                \
     X(64, GUEST_EFER, 0x2806)               \
+    X(64, GUEST_PDPTE0, 0x280a)             \
+    X(64, GUEST_PDPTE1, 0x280c)             \
+    X(64, GUEST_PDPTE2, 0x280e)             \
+    X(64, GUEST_PDPTE3, 0x2810)             \
     X(64, HOST_PAT, 0x2c00)                 \
     X(64, HOST_EFER, 0x2c02)                \
     X(32, PIN_CONTROLS, 0x4000)             \

@@ -128,7 +128,7 @@ static inline void invept(enum invept_type type, eptp_t eptp)
         vmx_insn_failed("invept", eptp.v);
 }
 
-enum invvpid_type { INVVPID_SINGLE_CONTEXT = 1, INVVPID_ALL_CONTEXTS = 2 };
+enum invvpid_type { INVVPID_SINGLE_CONTEXT = 1 };
 
 static inline void invvpid(enum invvpid_type type, uint16_t vpid)
 {

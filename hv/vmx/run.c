@@ -149,6 +149,8 @@ static void fill_exception(struct vp *vp, struct hv_exit *exit)
     exit->exception.has_error = (info & INFO_HAS_ERROR) != 0;
     exit->exception.error = exit->exception.has_error ? vmread32(VMCS_EXIT_INTERRUPTION_ERROR) : 0;
     exit->exception.replaces_event = delivering;
+    if (exit->exception.vector == VECTOR_DB) /* delivery of #DB switches general detect off */
+        vmwrite_natural(VMCS_GUEST_DR7, vmread_natural(VMCS_GUEST_DR7) & ~DR7_GD);
     if (FIELD_GET(INFO_TYPE, info) == INFO_TYPE_NMI) {
         exit->reason = HV_EXIT_NMI;
         __asm__ volatile("int $2" ::: "memory");
@@ -230,8 +232,9 @@ static void deliver_event(struct vp *vp)
     if (event->kind == VP_EVENT_EXCEPTION)
         info = (uint32_t)(INFO_VALID | FIELD_PREP(INFO_TYPE, INFO_TYPE_HARDWARE_EXCEPTION) |
                           event->vector | (event->has_error ? INFO_HAS_ERROR : 0));
-    else if (event->kind == VP_EVENT_NMI)
-        info = (uint32_t)(INFO_VALID | FIELD_PREP(INFO_TYPE, INFO_TYPE_NMI) | VECTOR_NMI);
+    if (event->kind == VP_EVENT_EXCEPTION) /* an exception ends the shadow of STI and MOV SS */
+        vmwrite32(VMCS_GUEST_INTERRUPTIBILITY,
+                  vmread32(VMCS_GUEST_INTERRUPTIBILITY) & ~BLOCKED_BY_STI_OR_SS);
     if (event->kind == VP_EVENT_EXCEPTION && !(vmread_natural(VMCS_GUEST_CR0) & CR0_PE))
         info &= ~(uint32_t)INFO_HAS_ERROR; /* real mode knows none, and the entry would fail */
     if (event->kind == VP_EVENT_EXCEPTION && event->vector == VECTOR_PF)

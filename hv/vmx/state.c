@@ -1,3 +1,4 @@
+#include "hv/vm/walk.h"
 #include "hv/vmx/caps.h"
 #include "hv/vmx/insn.h"
 #include "hv/vmx/vmx.h"
@@ -47,6 +48,26 @@ static void flush_linear(const struct vmx_vp *vmx)
 }
 
 /*
+ * PAE paging keeps its four top entries in the CPU. A MOV CR that the guest makes by itself loads them; one that is
+ * carried out for it must load them too (SDM 3A "PDPTE Registers"). Entries that cannot be read are not present.
+ */
+static void load_pdptes(struct vp *vp)
+{
+    static const uint16_t fields[] = {VMCS_GUEST_PDPTE0, VMCS_GUEST_PDPTE1, VMCS_GUEST_PDPTE2,
+                                      VMCS_GUEST_PDPTE3};
+    uint64_t cr0 = vmread_natural(VMCS_GUEST_CR0), cr4 = vmread_natural(VMCS_GUEST_CR4);
+    uint64_t table = vmread_natural(VMCS_GUEST_CR3) & BITS(31, 5), entry;
+
+    if (!(cr0 & CR0_PG) || !(cr4 & CR4_PAE) || (vmread64(VMCS_GUEST_EFER) & EFER_LMA))
+        return;
+    for (unsigned i = 0; i < ARRAY_COUNT(fields); i++) {
+        if (!guest_physical_read(vp->vm, GPA(table + i * sizeof(entry)), &entry, sizeof(entry)))
+            entry = 0;
+        vmcs_set(fields[i], entry);
+    }
+}
+
+/*
  * CD and NW stay 0 for the CPU whatever the guest wants: VMX would leave the hypervisor uncached. NE
  * is VMX's, ET is fixed. Unrestricted guest frees PE and PG from the fixed bits.
  */
@@ -58,6 +79,7 @@ void vmx_set_cr0(struct vp *vp, uint64_t value)
     vmwrite_natural(VMCS_GUEST_CR0, (value & ~(CR0_CD | CR0_NW)) | fixed);
     vmwrite_natural(VMCS_CR0_READ_SHADOW, value);
     vmwrite_natural(VMCS_CR0_GUEST_HOST_MASK, ~vmx->cr0_guest_owned);
+    load_pdptes(vp);
     flush_linear(vmx);
 }
 
@@ -69,6 +91,7 @@ void vmx_set_cr4(struct vp *vp, uint64_t value)
     vmwrite_natural(VMCS_GUEST_CR4, value | vmx_caps.cr4_fixed0 | CR4_MCE);
     vmwrite_natural(VMCS_CR4_READ_SHADOW, value);
     vmwrite_natural(VMCS_CR4_GUEST_HOST_MASK, ~vmx->cr4_guest_owned);
+    load_pdptes(vp);
     flush_linear(vmx);
 }
 

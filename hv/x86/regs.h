@@ -21,7 +21,6 @@
 #define IA32_SYSENTER_ESP       0x175u
 #define IA32_SYSENTER_EIP       0x176u
 #define IA32_MISC_ENABLE        0x1a0u
-#define IA32_DEBUGCTL           0x1d9u
 #define IA32_MTRR_PHYSBASE0     0x200u /* base and mask in turn */
 #define IA32_MTRR_PHYSMASK0     0x201u
 #define IA32_MTRR_FIX64K_00000  0x250u
@@ -65,38 +64,36 @@
     (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | \
      CR0_PG)
 
-#define CR4_VME                BIT(0)
-#define CR4_PVI                BIT(1)
-#define CR4_TSD                BIT(2)
-#define CR4_DE                 BIT(3)
-#define CR4_PSE                BIT(4)
-#define CR4_PAE                BIT(5)
-#define CR4_MCE                BIT(6)
-#define CR4_PGE                BIT(7)
-#define CR4_PCE                BIT(8)
-#define CR4_OSFXSR             BIT(9)
-#define CR4_OSXMMEXCPT         BIT(10)
-#define CR4_UMIP               BIT(11)
-#define CR4_LA57               BIT(12)
-#define CR4_VMXE               BIT(13)
-#define CR4_FSGSBASE           BIT(16)
-#define CR4_PCIDE              BIT(17)
-#define CR4_OSXSAVE            BIT(18)
-#define CR4_SMEP               BIT(20)
-#define CR4_SMAP               BIT(21)
+#define CR4_VME                    BIT(0)
+#define CR4_PVI                    BIT(1)
+#define CR4_TSD                    BIT(2)
+#define CR4_DE                     BIT(3)
+#define CR4_PSE                    BIT(4)
+#define CR4_PAE                    BIT(5)
+#define CR4_MCE                    BIT(6)
+#define CR4_PGE                    BIT(7)
+#define CR4_PCE                    BIT(8)
+#define CR4_OSFXSR                 BIT(9)
+#define CR4_OSXMMEXCPT             BIT(10)
+#define CR4_LA57                   BIT(12)
+#define CR4_VMXE                   BIT(13)
+#define CR4_FSGSBASE               BIT(16)
+#define CR4_PCIDE                  BIT(17)
+#define CR4_OSXSAVE                BIT(18)
+#define CR4_SMEP                   BIT(20)
+#define CR4_SMAP                   BIT(21)
 
-#define CPUID_1_ECX_VMX        BIT(5)
-#define CPUID_1_ECX_XSAVE      BIT(26)
-#define CPUID_1_ECX_OSXSAVE    BIT(27)
-#define CPUID_1_ECX_HYPERVISOR BIT(31)
-#define CPUID_1_EDX_MTRR       BIT(12)
-#define CPUID_8000_0001_EDX_NX BIT(20)
+#define CPUID_1_ECX_VMX            BIT(5)
+#define CPUID_1_ECX_XSAVE          BIT(26)
+#define CPUID_1_ECX_OSXSAVE        BIT(27)
+#define CPUID_1_ECX_HYPERVISOR     BIT(31)
+#define CPUID_1_EDX_MTRR           BIT(12)
 #define CPUID_8000_0001_EDX_RDTSCP BIT(27)
-#define CPUID_8000_0001_EDX_1G BIT(26)
+#define CPUID_8000_0001_EDX_1G     BIT(26)
 
-#define XCR0_X87               BIT(0)
-#define XCR0_SSE               BIT(1)
-#define XCR0_AVX               BIT(2)
+#define XCR0_X87                   BIT(0)
+#define XCR0_SSE                   BIT(1)
+#define XCR0_AVX                   BIT(2)
 
 enum vector {
     VECTOR_DB = 1,
@@ -113,11 +110,16 @@ enum vector {
     VECTOR_COUNT = 32,
 };
 
+#define DR7_GD BIT(13)
+
 /* Page-fault error code (SDM 3A "Interrupt 14"). */
-#define PF_PRESENT 1u
-#define PF_WRITE   2u
-#define PF_USER    4u
-#define PF_FETCH   16u
+#define PF_PRESENT  1u
+#define PF_WRITE    2u
+#define PF_USER     4u
+#define PF_RESERVED 8u
+#define PF_FETCH    16u
+
+#define RFLAGS_AC   BIT(18)
 
 /* Our GDT. */
 enum selector {

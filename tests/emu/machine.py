@@ -24,7 +24,7 @@ import tap
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OVMF = "/usr/share/ovmf/OVMF.fd"
 VGABIOS = "/usr/share/bochs/VGABIOS-lgpl-latest"
-BOOT_SECONDS = 240
+BOOT_SECONDS = 300
 SETTLE_SECONDS = 0.5
 START_TRIES = 5
 NO_PORT = "could not bind any port"

@@ -72,3 +72,22 @@ UNITS += test_bus
 test_bus_SRCS := $(PCI_WORLD_SRCS)
 UNITS += test_lab
 test_lab_SRCS := $(PCI_WORLD_SRCS) drivers/virtual/lab.c drivers/virtual/lab_commands.c
+
+# hv/vm: the core under a fake backend, on fake memory.
+VM_KIT_SRCS := tests/unit/vm_kit.c tests/fake/backend.c tests/fake/blocks.c tests/fake/phys.c \
+    tests/fake/ptstore.c tests/fake/window.c ept/ept.c ept/format.c ept/memtype.c ept/pool.c ept/report.c hv/base/log.c \
+    hv/base/status.c hv/mmio/insn.c hv/mmio/region.c hv/vm/cpuid.c hv/vm/exit.c hv/vm/io.c \
+    hv/vm/memtype.c hv/vm/mmio.c hv/vm/msr.c hv/vm/platform.c hv/vm/vm.c hv/vm/walk.c
+UNITS += test_walk
+test_walk_SRCS := $(VM_KIT_SRCS)
+UNITS += test_mmio
+test_mmio_SRCS := $(VM_KIT_SRCS)
+UNITS += test_mmiopages
+test_mmiopages_SRCS := $(VM_KIT_SRCS)
+UNITS += test_vmpolicy
+test_vmpolicy_SRCS := $(VM_KIT_SRCS)
+UNITS += test_vmexits
+test_vmexits_SRCS := $(VM_KIT_SRCS)
+# hv/vm/cpuid.c is included, with another CPUID instruction.
+UNITS += test_vmcpuid
+test_vmcpuid_SRCS := $(filter-out hv/vm/cpuid.c,$(VM_KIT_SRCS))
