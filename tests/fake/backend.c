@@ -61,6 +61,12 @@ static void store_rsp(struct vp *vp)
     fake_backend.state.rsp = vp->gpr[GPR_RSP];
 }
 
+static uint8_t memtype_combine(const struct pt_leaf *leaf, struct hv_memtype_report *report)
+{
+    return (uint8_t)memtype_combine_ept((enum memtype)leaf->attr.memtype, leaf->attr.ignore_pat,
+                                        report->pat_type);
+}
+
 static const struct backend table = {
     .name = "fake",
     .room = "fake",
@@ -71,6 +77,7 @@ static const struct backend table = {
     .set_pat = set_pat,
     .load_rsp = load_rsp,
     .store_rsp = store_rsp,
+    .memtype_combine = memtype_combine,
 };
 
 void host_interrupt_end(void)
