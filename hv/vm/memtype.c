@@ -1,7 +1,6 @@
 /* Why an access has the memory type that it has. */
 #include "hv/vm/backend.h"
 #include "hv/vm/walk.h"
-#include "hv/x86/cpu.h"
 #include "hv/x86/regs.h"
 
 /* The guest's PAT entry: chosen by its leaf; without paging everything is write-back to the PAT's side. */
@@ -20,15 +19,6 @@ static void guest_side(const struct guest_walk *walk, uint64_t pat,
     report->pat_type = (uint8_t)pat_entry(pat, report->pat_index);
 }
 
-/*
- * The guest's CD or the host's: where the CPU switches CR0 whole it obeys both, and where it leaves CD alone both
- * are the same bit.
- */
-static bool cache_disabled(const struct vp_state *state)
-{
-    return ((state->real_cr0 | read_cr0()) & CR0_CD) != 0;
-}
-
 hv_status_t hv_effective_memtype(struct vp *vp, gva_t gva, struct hv_memtype_report *report)
 {
     struct vp_state state;
@@ -37,8 +27,9 @@ hv_status_t hv_effective_memtype(struct vp *vp, gva_t gva, struct hv_memtype_rep
     struct pt_leaf leaf;
 
     hv_backend->state_get(vp, &state);
+    /* Where the host's CD counts too: space_load() has cleared it. */
     paging = (struct guest_paging){state.cr0, state.cr3, state.efer};
-    *report = (struct hv_memtype_report){.cache_disabled = cache_disabled(&state)};
+    *report = (struct hv_memtype_report){.cache_disabled = (state.real_cr0 & CR0_CD) != 0};
     if (guest_walk(vp->vm, &paging, gva, &walk) != WALK_OK)
         return HV_OK;
     report->gpa = walk.gpa;
