@@ -23,7 +23,7 @@
     X(HV_EXIT_XSETBV, "xsetbv")                 \
     X(HV_EXIT_HLT, "hlt")                       \
     X(HV_EXIT_EXCEPTION, "exception")           \
-    X(HV_EXIT_FPU, "x87 error")                                                                    \
+    X(HV_EXIT_FPU, "x87 error")                 \
     X(HV_EXIT_TRAP, "int1")                     \
     X(HV_EXIT_NMI, "nmi")                       \
     X(HV_EXIT_INTERRUPT, "host interrupt")      \
@@ -47,8 +47,9 @@ enum hv_access {
 struct hv_exit_memory {
     gpa_t gpa;
     uint64_t cr3, efer;
-    const uint8_t *code; /* the instruction's bytes when the CPU gives them, else NULL: they are fetched */
-    uint8_t code_given;  /* how many */
+    const uint8_t
+        *code; /* the instruction's bytes when the CPU gives them, else NULL: they are fetched */
+    uint8_t code_given; /* how many */
     gva_t gla;
     uint8_t access; /* enum hv_access bits, as reported */
     bool plain; /* a data access by an instruction to the translated address itself: the usual case,
