@@ -186,7 +186,7 @@ static ALWAYS_INLINE void apply_prefixes(const struct prefixes *prefix, const st
             insn->reg_bytes = operand_bytes;
         if (form->flags & FORM_OPERAND_MEM)
             insn->bytes = operand_bytes;
-        /* MOVSXD r16 reads m16, as Intel has it. */
+        /* MOVSXD r16 reads m16, as SDM 2 has it. */
         insn->bytes = MIN(insn->bytes, insn->reg_bytes);
     }
     if (prefix->segment != NO_SEGMENT)

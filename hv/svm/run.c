@@ -127,46 +127,71 @@ static inline uint64_t next_rip(const struct vp *vp)
     return LIKELY(svm_caps.next_rip) ? svm_of(vp)->vmcb->next_rip : next_by_bytes(vp);
 }
 
-static inline enum next cpuid_exit(struct vp *vp, struct vmcb *vmcb)
+static __attribute__((noinline)) enum next cpuid_exit(struct vp *vp, struct vmcb *vmcb)
 {
     (void)vm_exit_cpuid(vp);
     advance(vmcb, next_rip(vp));
     return enter_next(vp);
 }
 
-static __attribute__((noinline)) enum next memory_exit(struct vp *vp, struct vmcb *vmcb)
+/* Anything but a data access by an instruction to the address itself. */
+static __attribute__((noinline)) void fill_memory_rare(struct vp *vp, struct hv_exit *exit)
 {
-    const uint64_t usual = NPF_FINAL;
-    struct hv_exit exit;
-    struct hv_exit_memory *m = &exit.memory;
-    uint64_t info = vmcb->exit_info1;
-    enum hv_resume resume;
+    struct hv_exit_memory *m = &exit->memory;
 
-    exit.reason = HV_EXIT_MEMORY;
-    exit.raw_reason = SVM_EXIT_NPF;
-    exit.raw_info = info;
-    exit.rip = vmcb->rip;
+    if (exit->raw_info & NPF_FETCH)
+        m->access = HV_ACCESS_FETCH;
+    m->final = (exit->raw_info & (NPF_FINAL | NPF_TABLE)) == NPF_FINAL;
+    m->in_delivery = requeue_delivery(vp);
+    m->plain = m->final && !m->in_delivery && !(exit->raw_info & NPF_FETCH);
+    if (exit->raw_info & NPF_RESERVED)
+        exit->reason = HV_EXIT_TABLES;
+}
+
+/* Only CPUs with decode assists give the instruction's bytes, and even they may give none. */
+static __attribute__((noinline)) void take_given_code(const struct vmcb *vmcb,
+                                                      struct hv_exit_memory *m)
+{
+    m->code_given = vmcb->fetched_bytes & FETCHED_COUNT;
+    if (m->code_given)
+        m->code = vmcb->fetched;
+}
+
+static inline void fill_memory(struct vp *vp, const struct vmcb *vmcb, struct hv_exit *exit)
+{
+    struct hv_exit_memory *m = &exit->memory;
+    uint64_t info = vmcb->exit_info1, efer = vmcb->efer;
+
+    exit->reason = HV_EXIT_MEMORY;
+    exit->raw_reason = SVM_EXIT_NPF;
+    exit->raw_info = info;
+    exit->rip = vmcb->rip;
     m->gpa = GPA(vmcb->exit_info2);
     m->cr3 = vmcb->cr3;
-    m->efer = vmcb->efer;
-    m->access = info & NPF_FETCH   ? HV_ACCESS_FETCH
-                : info & NPF_WRITE ? HV_ACCESS_WRITE
-                                   : HV_ACCESS_READ;
-    m->code_64 = (vmcb->cs.attributes & ATTRIBUTE_LONG) && (vmcb->efer & EFER_LMA);
-    m->final = (info & (NPF_FINAL | NPF_TABLE)) == NPF_FINAL;
-    m->gla_valid = false;
-    /* Only CPUs with decode assists give bytes, and even they may give none. */
-    m->code_given = svm_caps.decode_assists ? vmcb->fetched_bytes & FETCHED_COUNT : 0;
-    m->code = m->code_given ? vmcb->fetched : NULL;
-    m->in_delivery = requeue_delivery(vp);
-    m->plain =
-        (info & (NPF_FINAL | NPF_TABLE | NPF_FETCH | NPF_RESERVED)) == usual && !m->in_delivery;
-    if (UNLIKELY(info & NPF_RESERVED)) {
-        exit.reason = HV_EXIT_TABLES;
-        resume = vm_exit(vp, &exit);
-    } else {
-        resume = vm_exit_memory(vp, &exit);
-    }
+    m->efer = efer;
+    m->access = info & NPF_WRITE ? HV_ACCESS_WRITE : HV_ACCESS_READ;
+    m->code_64 = (vmcb->cs.attributes / ATTRIBUTE_LONG & efer / EFER_LMA & 1) != 0;
+    m->code = NULL;
+    m->code_given = 0;
+    m->plain = true;
+    m->final = true;
+    m->in_delivery = false;
+    m->gla_valid = false; /* the CPU does not tell it */
+    if (UNLIKELY(svm_caps.decode_assists))
+        take_given_code(vmcb, m);
+    info &= NPF_FINAL | NPF_TABLE | NPF_FETCH | NPF_RESERVED;
+    if (UNLIKELY((info | (vmcb->exit_int_info & EVENT_VALID)) != NPF_FINAL))
+        fill_memory_rare(vp, exit);
+}
+
+static __attribute__((noinline)) enum next memory_exit(struct vp *vp)
+{
+    struct vmcb *vmcb = svm_of(vp)->vmcb;
+    struct hv_exit exit;
+    enum hv_resume resume;
+
+    fill_memory(vp, vmcb, &exit);
+    resume = LIKELY(exit.reason == HV_EXIT_MEMORY) ? vm_exit_memory(vp, &exit) : vm_exit(vp, &exit);
     if (LIKELY(resume == HV_ADVANCE))
         advance(vmcb, exit.rip + exit.length);
     else if (resume == HV_STOP)
@@ -301,7 +326,7 @@ enum next svm_handle_exit(struct vp *vp)
     if (vmcb->exit_code == SVM_EXIT_CPUID)
         return cpuid_exit(vp, vmcb);
     if (LIKELY(vmcb->exit_code == SVM_EXIT_NPF))
-        return memory_exit(vp, vmcb);
+        return memory_exit(vp);
     return rare_exit(vp, vmcb);
 }
 

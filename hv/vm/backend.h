@@ -1,5 +1,5 @@
 /*
- * Owns:     the interface between the core and a hardware backend (VMX, later SVM).
+ * Owns:     the interface between the core and a hardware backend.
  * Promises: this table is for cold paths only; the exit path is a direct call of vm_exit().
  * Needs:    hv/vm/vp.h.
  * Never:    vendor names outside the backends and the list in boot/main.c.

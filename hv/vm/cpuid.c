@@ -19,7 +19,7 @@
 
 /*
  * What a guest may see of the real CPU: one mask per register. Leaves without a row read zero. Hidden on
- * purpose: VMX and SVM, MONITOR, the local APIC and x2APIC with the TSC deadline (there is none yet), PCID and
+ * purpose: virtualisation itself, MONITOR, the local APIC and x2APIC with the TSC deadline (there is none yet), PCID and
  * INVPCID, MCE and MCA, SMX, performance monitoring, transactional memory, protection keys, and vector state
  * beyond AVX.
  */

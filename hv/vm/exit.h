@@ -3,7 +3,7 @@
  * Promises: complete: a backend fills everything that the reason needs, so the core reads no vendor state
  *           on the exit path and calls no function pointer.
  * Needs:    base.
- * Never:    VMCS or VMCB encodings.
+ * Never:    encodings of a vendor's control structure.
  */
 #ifndef HV_VM_EXIT_H
 #define HV_VM_EXIT_H

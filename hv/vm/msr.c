@@ -38,7 +38,7 @@ static const struct msr_constant {
     uint64_t value;
 } constants[] = {
     {IA32_PLATFORM_ID, false, 0},
-    {IA32_FEATURE_CONTROL, false, 1}, /* locked, VMX off */
+    {IA32_FEATURE_CONTROL, false, 1}, /* locked, virtualisation off */
     {IA32_BIOS_SIGN_ID, true, 0},
     {IA32_MTRRCAP, false, BIT(10)},                   /* no variable, no fixed ranges, WC there */
     {IA32_MTRR_DEF_TYPE, true, BIT(11) | MEMTYPE_WB}, /* enabled, or guests give up the PAT */

@@ -159,7 +159,7 @@ hv_status_t hv_effective_memtype(struct vp *vp, gva_t gva,
 
 /* What the second-level translation of this machine can do (filled by the backend). */
 struct hv_caps {
-    const char *backend; /* "vmx-ept", later "svm-npt" */
+    const char *backend; /* its name */
     const char *table_format;
     bool ignore_pat; /* IGNORE_GUEST_PAT can be honoured */
     bool large_2m, large_1g;

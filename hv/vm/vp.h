@@ -26,8 +26,7 @@ struct vp_event {
 struct vp_segment {
     uint16_t selector;
     uint32_t limit;
-    uint32_t
-        attributes; /* as in a VMX access-rights field: descriptor bits 8..23, bit 16 unusable */
+    uint32_t attributes; /* descriptor bits 8..23 from bit 0 on; bit 16: unusable */
     uint64_t base;
 };
 
