@@ -1,7 +1,7 @@
 /*
  * Owns:     what the image's panic and console give to the rooms: assert_fail and log_sink.
- * Promises: a failed ASSERT fails the running test, or satisfies expect_assert_failure(); log lines go to
- *           stderr when the environment has LOG, else nowhere.
+ * Promises: a failed ASSERT satisfies expect_assert_failure(), or ends the program with its text on stderr;
+ *           log lines go to stderr when the environment has LOG, else nowhere.
  * Needs:    cmocka.
  * Never:    linked into the image.
  */

@@ -94,6 +94,36 @@ static void over_high_ram(unsigned i)
     unmap(GVA_TMP, 3 * PAGE, PAGE);
 }
 
+/* BAR0 on both sides of the end of each piece of RAM: RAM wins to its last page, and not a byte further. */
+static void at_ram_end(unsigned i)
+{
+    const struct start_info *info = (const struct start_info *)(uintptr_t)entry_state[0];
+    const struct memory_entry *e = (const struct memory_entry *)(uintptr_t)info->memory_map;
+    unsigned pieces = 0;
+
+    (void)i;
+    for (unsigned k = 0; info->version >= 1 && k < info->memory_entries && !failed(); k++) {
+        uint64_t end = e[k].base + e[k].bytes, last = end - lab.bytes[0], was;
+
+        if (e[k].type != MEMORY_RAM || end % lab.bytes[0] != 0 || e[k].bytes < lab.bytes[0])
+            continue;
+        pieces++;
+        map(GVA_TMP, last, lab.bytes[0], PAGE, 0);
+        was = load(GVA_TMP, 8); /* whatever the loader put there */
+        lab_set_bar(0, last);
+        store(GVA_TMP, 8, ~was);
+        expect_eq("RAM under BAR0", load(GVA_TMP, 8), ~was);
+        store(GVA_TMP, 8, was);
+        expect_eq("BAR0's old address", load(GVA_REGS + LAB_MAGIC, 4), 0xffffffff);
+        lab_set_bar(0, end);
+        lab_map_regs();
+        expect_eq("BAR0 right behind RAM", load(GVA_REGS + LAB_MAGIC, 4), LAB_MAGIC_VALUE);
+        lab_home_all();
+        unmap(GVA_TMP, lab.bytes[0], PAGE);
+    }
+    expect(pieces != 0, "RAM ends somewhere");
+}
+
 static void over_ram_toggled(unsigned i)
 {
     (void)i;
@@ -164,6 +194,7 @@ static const struct check list[] = {
     {"overlap", "BAR2 over guest RAM: RAM wins, and back", NULL, 0, true, over_ram},
     {"overlap", "BAR2 over guest RAM with decode toggled", NULL, 0, true, over_ram_toggled},
     {"overlap", "RAM above 4 GiB, alone and under BAR2", NULL, 0, false, over_high_ram},
+    {"overlap", "BAR0 over the last page of RAM, and right behind it", NULL, 0, true, at_ram_end},
     {"overlap", "BAR0 onto BAR2: the first wins, the other revives", NULL, 0, true, second_waits},
     {"overlap", "BAR2 onto BAR0: the first wins, the other revives", NULL, 0, true, first_stays},
     {"overlap", "two BARs at one address and decode toggled", NULL, 0, true, toggled},
