@@ -8,8 +8,10 @@ build/mutants, the tree is built, and what the patch's header promises must turn
     Expect: guest ranges            a check of that guest group fails, or the guest does not get through it
     Expect: guest                   the guest run fails in any way
     Expect: emu test_oracle         a test of tests/emu/test_oracle.py fails
-    Expect: emu test_fatal::test_x  that test does, and only its boot is made
+    Expect: emu test_fatal::x[y]    that test does, and only its boot is made
     Expect: build                   the compiler refuses it
+    On: bochs-ept                   the machines of its "guest" lines; without this line one of each backend, and
+                                    the promise must come true on all
 
 Several lines mean several expectations, each of which must come true. Only what a patch names is run, one boot at
 a time, so a mutant of the unit tests costs seconds. When the promise is broken, everything is run to tell a mutant
@@ -27,8 +29,12 @@ SCRATCH = os.path.join(ROOT, "build/mutants/tree")
 PATCHES = os.path.join(ROOT, "tests/mutants")
 CONFIG = os.path.join(SCRATCH, "build/mutant.cfg")
 DISK = os.path.join(SCRATCH, "build/mutant.img")
+ON = re.compile(r"^On: *(.*?) *$", re.M)
+EVERYWHERE = ["bochs-ept", "qemu-npt"]  # one machine of each backend
 EXPECT = re.compile(r"^Expect: *(.*?) *$", re.M)
 JOBS = os.cpu_count() or 1
+sys.path.insert(0, os.path.join(ROOT, "tests/emu"))
+import machine  # noqa: E402
 # units.py with less patience: a failed ASSERT leaves its locks held, and the next test may spin on one.
 UNITS = "import sys; sys.path.insert(0, 'tests/tools'); import units; units.SECONDS = 40; sys.exit(units.main())"
 
@@ -98,15 +104,14 @@ def red_units(programs):
     return found
 
 
-def red_guest(group):
-    """One boot of the image with a group of the guest's checks; None: with all of them."""
-    found = red_build(["efi", "guest"])
-    if found:
-        return found
+def red_guest_on(target, group):
+    """One boot of the image on a target with a group of the guest's checks; None: with all of them."""
     with open(os.path.join(SCRATCH, "boot/barvisor.cfg")) as usual, open(CONFIG, "w") as config:
-        config.write(re.sub(r"(?m)^cmdline *=.*$", f"cmdline = test={group or 'all'}", usual.read()))
+        text = re.sub(r"(?m)^cmdline *=.*$", f"cmdline = test={group or 'all'}", usual.read())
+        config.write(machine.with_words(text, machine.target(target).words))
     call("bash", "tests/tools/mkimage.sh", "-e", "build/barvisor.efi", DISK, CONFIG, "build/guest.elf", check=True)
-    run = call(sys.executable, "tests/emu/run.py", "--target", "bochs-ept", "--disk", DISK)
+    run = call(sys.executable, "tests/emu/run.py", "--target", target, "--disk", DISK)
+    found = {}
     for line in re.findall(r"^run: FAILED: (.*)$", run.stdout, re.M):
         check = re.match(r"not ok \d+ - ([\w.-]+)", line)
         if check:
@@ -117,6 +122,19 @@ def red_guest(group):
     # Not through its only group: that group's failure, whatever ended the run.
     if group and "guest" in found:
         found.setdefault("guest " + group, found["guest"])
+    return found
+
+
+def red_guest(group, targets):
+    """What is red on all `targets`, by its own name; what is red on some only, with theirs."""
+    found = red_build(["efi", "guest"])
+    if found:
+        return found
+    by_target = {target: red_guest_on(target, group) for target in targets}
+    for target, red in by_target.items():
+        for what, detail in red.items():
+            everywhere = all(what in other for other in by_target.values())
+            found.setdefault(what if everywhere else f"{what} on {target}", detail)
     return found
 
 
@@ -133,7 +151,7 @@ def red_emu(name):
     return {"emu": last_line(run.stdout)} if run.returncode else {}  # pytest itself failed: nobody's promise
 
 
-def red_as_promised(wanted):
+def red_as_promised(wanted, targets):
     """Run what the Expect lines name, the cheap parts first, and no more."""
     programs = [want[len("unit "):] for want in wanted if want.startswith("unit ")]
     found = red_build(["efi", "guest", "unit-programs"]) if "build" in wanted else {}
@@ -142,15 +160,15 @@ def red_as_promised(wanted):
     for want in wanted:
         kind, _, name = want.partition(" ")
         if kind == "guest" and want not in found:
-            found.update(red_guest(name))
+            found.update(red_guest(name, targets))
         elif kind == "emu":
             found.update(red_emu(name))
     return found
 
 
-def red_at_all():
+def red_at_all(targets):
     """Everything; the guest only when nothing else is red."""
-    return red_build(["efi", "guest", "unit-programs"]) or red_units(None) or red_guest(None)
+    return red_build(["efi", "guest", "unit-programs"]) or red_units(None) or red_guest(None, targets)
 
 
 # ---- the mutants ----
@@ -164,7 +182,9 @@ def try_mutant(name):
     """(verdict, detail) of one patch; the verdict is "red", "SURVIVED" or what else went wrong."""
     path = os.path.join(PATCHES, name + ".patch")
     with open(path) as patch:
-        wanted = EXPECT.findall(patch.read())
+        text = patch.read()
+    wanted = EXPECT.findall(text)
+    targets = ON.search(text)[1].split() if ON.search(text) else EVERYWHERE
     if not wanted:
         return "NO EXPECT LINE", path
     tried = apply_patch(path, "--dry-run", "-f")
@@ -172,10 +192,10 @@ def try_mutant(name):
         return "DOES NOT APPLY", last_line(tried.stdout)
     apply_patch(path)
     try:
-        found = red_as_promised(wanted)
+        found = red_as_promised(wanted, targets)
         missing = [want for want in wanted if want not in found]
         if missing:
-            found = {**red_at_all(), **found}
+            found = {**red_at_all(targets), **found}
     finally:
         apply_patch(path, "-R")
     if not missing:
@@ -195,7 +215,7 @@ def main():
     os.makedirs(SCRATCH, exist_ok=True)
     copy_tree()
     print("mutants: first the tree as it is", flush=True)
-    found = red_at_all()
+    found = red_at_all(EVERYWHERE)
     if found:
         for what, detail in found.items():
             print(f"mutants: red without any mutant: {what}: {detail}")
