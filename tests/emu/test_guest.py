@@ -40,8 +40,9 @@ def test_flushes_are_carried_out(boot):
     counts = re.search(r"shoot-downs (\d+), invalidations (\d+)", boot.text())
     assert counts, "no counts of flushes" + boot.show()
     asked, done = map(int, counts.groups())
-    # The duties of one exit (a BAR that moves) share an INVEPT; each destroyed range of the stress group has its own.
-    assert 1000 <= done <= asked, counts[0]
+    # One INVEPT comes before the first entry. The duties of one exit (a BAR that moves) share one; each range that the
+    # stress group destroys has its own.
+    assert 1000 <= done <= asked + 1, counts[0]
 
 
 @pytest.mark.boot("clang")
