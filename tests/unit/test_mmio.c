@@ -246,6 +246,34 @@ static void test_other_code(void **state)
     }
 }
 
+/*
+ * Bytes that the CPU gives are what runs, not those in memory; when they are too few to be an instruction, memory
+ * is asked. The memory here holds an 8-byte load.
+ */
+static void test_given_code(void **state)
+{
+    static const uint8_t given[] = {0x8b, 0x03, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90,
+                                    0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90};
+    const uint64_t at = OPERAND + 0x120;
+
+    (void)state;
+    kit_code(KIT_CODE, "\x48\x8b\x03", 3);
+    for (unsigned count = 0; count <= sizeof(given); count++) {
+        bool enough = count >= 2;
+        struct hv_exit exit;
+
+        kit_forget();
+        kit.vp.gpr[GPR_RBX] = KIT_DATA + 0x120;
+        kit_exit(&exit, KIT_CODE, at, HV_ACCESS_READ);
+        exit.memory.code = count ? given : NULL;
+        exit.memory.code_given = (uint8_t)count;
+        assert_int_equal(vm_exit_memory(&kit.vp, &exit), HV_ADVANCE);
+        assert_int_equal(exit.length, enough ? 2 : 3);
+        expect_access(0, false, at, enough ? 4 : 8, answer(at, enough ? 4 : 8));
+        assert_int_equal(kit.vp.gpr[GPR_RAX], answer(at, enough ? 4 : 8));
+    }
+}
+
 static void test_rsp(void **state)
 {
     const uint64_t at = OPERAND + 0x120, rsp = KIT_DATA + 0x124;
@@ -495,6 +523,7 @@ int main(void)
         TEST(test_unclaimed_log),
         TEST(test_other_code),
         TEST(test_rsp),
+        TEST(test_given_code),
         TEST(test_segments),
         TEST(test_code_across_pages),
         TEST(test_code_page_missing),
