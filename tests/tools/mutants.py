@@ -178,9 +178,12 @@ def apply_patch(path, *options):
     return call("patch", "-p1", "-F1", "--no-backup-if-mismatch", *options, "-i", path)
 
 
-def wanted_of(name):
+def promise_of(name):
+    """(what the patch's Expect lines say, the machines of its "guest" lines)"""
     with open(os.path.join(PATCHES, name + ".patch")) as patch:
-        return EXPECT.findall(patch.read())
+        text = patch.read()
+    on = ON.search(text)
+    return EXPECT.findall(text), on[1].split() if on else EVERYWHERE
 
 
 def try_mutant(name):
