@@ -21,8 +21,10 @@ static void print_guest(void)
 {
     const struct vp *vp = this_cpu()->running;
 
-    if (vp && hv_backend)
-        hv_backend->report(vp);
+    if (!vp || !hv_backend)
+        return;
+    report_guest(vp);
+    hv_backend->report(vp);
 }
 
 NORETURN static void stop_once(bool first)

@@ -75,6 +75,20 @@ static void print_access(const struct hv_exit_memory *m)
              ULL(m->gpa.v), m->final ? "" : ", during a guest table walk");
 }
 
+void report_guest(const struct vp *vp)
+{
+    struct vp_state state;
+    struct guest_paging paging;
+    struct guest_walk walk;
+
+    hv_backend->state_get(vp, &state);
+    paging = (struct guest_paging){state.cr0, state.cr3, state.efer};
+    print_registers(vp, &state);
+    print_code(vp->vm, &paging, state.rip);
+    if (guest_walk(vp->vm, &paging, GVA(state.rip), &walk) == WALK_OK)
+        pt_dump_walk(&vp->vm->tables, walk.gpa.v, "vm");
+}
+
 void report_stop(const struct vm *vm)
 {
     const struct hv_exit *exit = &vm->stop_exit;

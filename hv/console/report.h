@@ -13,6 +13,10 @@
 /* Why and where a VM stopped. A guest that ended itself gets one line only. */
 void report_stop(const struct vm *vm);
 
+/* What the guest of a VP was doing: registers, code bytes, the second-level walk of its RIP. For panics. */
+struct vp;
+void report_guest(const struct vp *vp);
+
 /* Exits by reason, trapped accesses, flushes, tables. */
 void report_stats(const struct vm *vm);
 
