@@ -47,6 +47,8 @@ struct pt_root {
  */
 struct pt_flush {
     bool needed;
+    bool
+        filled; /* a table became full, and not by one change alone: pt_joinable() may be worth asking */
     uint64_t taken; /* tables taken out of the pool's reservation; pt_flush_done() keeps it */
     hpa_t dead;     /* chain of tables (pt_pool_link) that wait for the flush; 0 ends it */
 };
@@ -86,8 +88,38 @@ void pt_map(struct pt_root *root, uint64_t addr, hpa_t frame, uint64_t pages,
 /* Make [addr, addr + pages) not present. Splits large leaves at the ends; emptied tables leave the tree. */
 void pt_unmap(struct pt_root *root, uint64_t addr, uint64_t pages, struct pt_flush *flush);
 
+/*
+ * Likewise, in steps: a part of the work with at most 512 leaves (or 513 tables) touched, so that a lock need not be
+ * held for longer than that. Returns the pages done, at least 1; the caller goes on behind them. pages is not 0.
+ */
+uint64_t pt_map_step(struct pt_root *root, uint64_t addr, hpa_t frame, uint64_t pages,
+                     const struct pt_attr *attr, struct pt_flush *flush);
+uint64_t pt_unmap_step(struct pt_root *root, uint64_t addr, uint64_t pages, struct pt_flush *flush);
+
+/* pt_unmap() that leaves emptied tables in the tree: the same run can be mapped again without taking a table. */
+void pt_unmap_keep(struct pt_root *root, uint64_t addr, uint64_t pages, struct pt_flush *flush);
+
+/*
+ * True when the table whose entries are leaves of `level` - 1 around addr is full and says exactly what one leaf of
+ * `level` (2 or 3, at most root->max_level) could say.
+ */
+bool pt_joinable(const struct pt_root *root, uint64_t addr, unsigned level);
+
+/*
+ * Put that leaf in the table's place: one store, each page keeps its translation. pt_joinable() has said true. Accessed and
+ * dirty bits of the parts are kept, put together. To split it again takes a table.
+ */
+void pt_join(struct pt_root *root, uint64_t addr, unsigned level, struct pt_flush *flush);
+
 /* The flush is done everywhere: dead tables go back to the pool. */
 void pt_flush_done(struct pt_root *root, struct pt_flush *flush);
+
+/*
+ * Likewise in steps, for a long chain: pt_flush_clean() zeroes dead tables and needs no lock; pt_flush_done_step() gives at
+ * most `tables` of them back and returns true when there are more.
+ */
+void pt_flush_clean(struct pt_flush *flush);
+bool pt_flush_done_step(struct pt_root *root, struct pt_flush *flush, unsigned tables);
 
 struct pt_leaf {
     struct pt_attr attr; /* attr.max_level is the leaf's level */

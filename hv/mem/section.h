@@ -105,6 +105,13 @@ struct hv_section_info {
 /* HV_E_INVALID_HANDLE, HV_E_OBJECT_TYPE, HV_E_ACCESS_DENIED (no HV_SECTION_QUERY), NULL info _2. */
 hv_status_t hv_section_query(hv_handle_t section, struct hv_section_info *info) MUST_CHECK;
 
+/*
+ * Give frames to pages [page, page + count) of a RESERVE section; those that have some keep them. Ranges and views over them
+ * become live. HV_E_INVALID_HANDLE, HV_E_OBJECT_TYPE; HV_E_ACCESS_DENIED (no MAP_WRITE); count 0 _3; past the end
+ * HV_E_INVALID_VIEW_SIZE; HV_E_COMMITMENT_LIMIT; HV_E_NO_MEMORY. A COMMIT section has them all: HV_OK.
+ */
+hv_status_t hv_section_commit(hv_handle_t section, uint64_t page, uint64_t count) MUST_CHECK;
+
 /* HV_E_INVALID_HANDLE: unknown or closed. */
 hv_status_t hv_handle_close(hv_handle_t handle);
 

@@ -116,7 +116,7 @@ enum hv_mmio_flags {
     HV_MMIO_MT_WT = 0x30,
     HV_MMIO_MT_WP = 0x40,
     HV_MMIO_MT_WB = 0x50,
-    HV_MMIO_REPLACE = 0x100, /* HV_E_NOT_SUPPORTED in this version */
+    HV_MMIO_REPLACE = 0x100, /* overwrite, and split, what is there */
     HV_MMIO_NO_LARGE = 0x200,
     HV_MMIO_IGNORE_GUEST_PAT = 0x400,
     HV_MMIO_TRACK_DIRTY = 0x800, /* HV_E_NOT_SUPPORTED in this version */
@@ -136,8 +136,8 @@ enum hv_mmio_flags {
  *  4 past the end of the BAR or wrapping HV_E_OUT_OF_RANGE (a BAR below one page has no pages)
  *  5 section: HV_E_INVALID_HANDLE, HV_E_OBJECT_TYPE, HV_E_ACCESS_DENIED, HV_E_SECTION_PROTECTION
  *  6 past the end of the section or wrapping HV_E_INVALID_VIEW_SIZE
- *  7 a frame in force with another type, or WB, WT, WP on a physical window HV_E_CACHE_CONFLICT
- *  8 overlap with a live range HV_E_CONFLICTING_ADDRESSES
+ *  7 a frame in force with another type (what REPLACE removes does not count), or WB, WT, WP on a physical window HV_E_CACHE_CONFLICT
+ *  8 overlap with a live range, without HV_MMIO_REPLACE HV_E_CONFLICTING_ADDRESSES
  *  9 HV_E_QUOTA (ranges of the device), HV_E_NO_MEMORY (records or table pages)
  * A call that fails changes nothing.
  */
@@ -161,8 +161,89 @@ struct hv_mmio_range_info {
     uint64_t trapped_writes; /* writes to the read-only range */
 };
 
+/*
+ * Make BAR pages [bar_page, bar_page + page_count) trap again, whatever lies there: ranges inside go, ranges across a
+ * border keep the rest, and what is left of a range behind the hole is a range of its own with its own first page. Holes
+ * are fine, and so is nothing at all. Checks: device and bar as for destroy; page_count 0 HV_E_INVALID_PARAMETER_4; past the
+ * end of the BAR HV_E_OUT_OF_RANGE; HV_E_QUOTA, HV_E_NO_MEMORY (a split takes a record and tables).
+ */
+hv_status_t hv_mmio_range_unmap(struct hv_device *device, enum hv_bar bar, uint64_t bar_page,
+                                uint64_t page_count) MUST_CHECK;
+
+enum hv_mmio_op_kind {
+    HV_MMIO_OP_CREATE = 1, /* all members, as hv_mmio_range_create() */
+    HV_MMIO_OP_UNMAP = 2,  /* bar, bar_page, page_count */
+    HV_MMIO_OP_DESTROY = 3 /* bar, bar_page */
+};
+
+/* One call of a batch. `core` belongs to the hypervisor until the batch returns; its content does not matter. */
+struct hv_mmio_op {
+    enum hv_mmio_op_kind kind;
+    enum hv_bar bar;
+    uint64_t bar_page, page_count;
+    uint64_t section_page;
+    uint32_t flags;
+    hv_handle_t section;
+    uint64_t core[6];
+};
+
+enum hv_mmio_batch_flags {
+    HV_BATCH_ATOMIC = 1, /* all or nothing, and no VP sees part of it: they are paused around it */
+};
+
+/*
+ * Many calls, in order, with one flush for the lot. Each is checked against what the earlier ones leave. The first that
+ * fails ends it and its status is returned: without HV_BATCH_ATOMIC those before it stay and *done says how many
+ * they are; with it nothing has changed and *done is 0. *done is count when all is well.
+ * Checks of the call itself: device HV_E_INVALID_HANDLE; ops NULL with a count _2; unknown flag _4; done NULL _5.
+ * An op of unknown kind fails with HV_E_INVALID_PARAMETER. While the device is torn down only UNMAP and DESTROY are legal.
+ */
+hv_status_t hv_mmio_range_batch(struct hv_device *device, struct hv_mmio_op *ops, uint64_t count,
+                                uint32_t flags, uint64_t *done) MUST_CHECK;
+
 /* The range that holds bar_page. HV_E_NOT_MAPPED: none. */
 hv_status_t hv_mmio_range_query(struct hv_device *device, enum hv_bar bar, uint64_t bar_page,
                                 struct hv_mmio_range_info *info) MUST_CHECK;
+
+/* ---- BARs that change their size ---- */
+
+/*
+ * A memory BAR whose size the guest may choose through the Resizable BAR capability (PCI Express Base, "Resizable BAR
+ * Extended Capability"), with decode off. `sizes`: bit n set when 2^(20 + n) bytes are possible; the size that
+ * get_details() gives must be among them. Pages beyond a smaller size are inactive, not destroyed. Legal in `start` and
+ * before, else HV_E_INVALID_STATE. HV_E_INVALID_HANDLE; _2, HV_E_NO_SUCH_BAR (also ROM and I/O); _3.
+ */
+hv_status_t hv_bar_make_resizable(struct hv_device *device, enum hv_bar bar,
+                                  uint64_t sizes) MUST_CHECK;
+
+/* ---- guest memory. From initialize to stop, else HV_E_INVALID_STATE ---- */
+
+enum hv_device_host_flags {
+    HV_HOST_RESTRICTED = 1, /* no hv_guest_memory_read/write, no apertures: HV_E_ACCESS_DENIED */
+    HV_HOST_ENFORCE_BUS_MASTER = 2, /* likewise while the guest has COMMAND.BusMaster off */
+};
+
+#define HV_APERTURES_PER_DEVICE 1024u
+
+/*
+ * Copy guest RAM. gpa + bytes wrapping HV_E_INVALID_PARAMETER_2; NULL buffer _4; a byte that is not RAM (a BAR, the
+ * hole below 4 GiB) HV_E_GUEST_FAULT and nothing copied; 0 bytes HV_OK. Naturally aligned copies of 1, 2, 4 and 8
+ * bytes are single accesses; no other promise against VPs.
+ */
+hv_status_t hv_guest_memory_read(struct hv_device *device, gpa_t gpa, uint32_t bytes,
+                                 void *buffer) MUST_CHECK;
+hv_status_t hv_guest_memory_write(struct hv_device *device, gpa_t gpa, uint32_t bytes,
+                                  const void *buffer) MUST_CHECK;
+
+/*
+ * Guest RAM in the caller's space, coherent for as long as it is mapped; *va keeps gpa's offset in its page. bytes 0 _3;
+ * va NULL _5; not all RAM of one contiguous run HV_E_GUEST_FAULT; HV_E_QUOTA: HV_APERTURES_PER_DEVICE of the device
+ * (destroy one and try again); HV_E_NO_MEMORY. Overlapping ones are fine.
+ */
+hv_status_t hv_guest_aperture_create(struct hv_device *device, gpa_t gpa, uint32_t bytes,
+                                     bool write_protected, void **va) MUST_CHECK;
+
+/* `va` exactly as given out to this device, else HV_E_NOT_MAPPED. Legal in teardown. */
+hv_status_t hv_guest_aperture_destroy(struct hv_device *device, void *va);
 
 #endif

@@ -134,6 +134,15 @@ hv_status_t vm_port_register(struct vm *vm, const struct vm_port *port) MUST_CHE
  */
 void vm_flush(struct vm *vm, struct pt_flush *flush);
 
+/*
+ * Keep every VP out of the guest, at an instruction boundary with its trapped access finished, until the matching resume;
+ * calls nest. From inside a device callback the calling VP counts as paused: its access completes after the resume.
+ * timeout_us 0: as long as it takes; else HV_E_TIMEOUT and nothing changed. vm NULL _1.
+ * hv_vm_resume_vps() without a pause: HV_E_INVALID_STATE.
+ */
+hv_status_t hv_vm_pause_vps(struct vm *vm, uint64_t timeout_us) MUST_CHECK;
+hv_status_t hv_vm_resume_vps(struct vm *vm);
+
 /* End the VM: the first cause and the exit that brought it (NULL: none in particular) stay. */
 void vm_stop(struct vm *vm, const struct hv_exit *exit, enum vm_stop_cause cause);
 const char *vm_stop_text(enum vm_stop_cause cause);
