@@ -12,19 +12,14 @@ static struct ledger_edge *next_of(struct ledger_edge *edge)
     return edge_of(tree_next(&edge->node));
 }
 
-static uint64_t frame_of(hpa_t at)
-{
-    return at.v >> PAGE_SHIFT;
-}
-
 /* Both neighbours in one descent: most calls need no more of the tree. */
-static inline struct ledger_place find(const struct ledger *l, uint64_t frame)
+static inline struct ledger_place find(const struct ledger *l, uint64_t page)
 {
     struct tree_node *at = l->edges.root;
     struct tree_node *left = NULL, *right = NULL;
 
     while (at != NULL) {
-        if (at->key <= frame) {
+        if (at->key <= page) {
             left = at;
             at = at->child[1];
         } else {
@@ -35,17 +30,17 @@ static inline struct ledger_place find(const struct ledger *l, uint64_t frame)
     return (struct ledger_place){.left = edge_of(left), .right = edge_of(right)};
 }
 
-/* True when the segment right of `edge`, as the tree has it, is in force at `frame` (>= the edge). */
-static bool is_in_force(const struct ledger_edge *edge, uint64_t frame)
+/* True when the segment right of `edge`, as the tree has it, is in force at `page` (>= the edge). */
+static bool is_in_force(const struct ledger_edge *edge, uint64_t page)
 {
-    return edge->refs != 0 && (edge->twin == NULL || frame < edge->twin->node.key);
+    return edge->refs != 0 && (edge->twin == NULL || page < edge->twin->node.key);
 }
 
-bool ledger_type(const struct ledger *l, hpa_t frame, enum memtype *memtype)
+bool ledger_type(const struct ledger *l, uint64_t page, enum memtype *memtype)
 {
-    const struct ledger_edge *edge = find(l, frame_of(frame)).left;
+    const struct ledger_edge *edge = find(l, page).left;
 
-    if (edge == NULL || !is_in_force(edge, frame_of(frame)))
+    if (edge == NULL || !is_in_force(edge, page))
         return false;
     *memtype = (enum memtype)edge->memtype;
     return true;
@@ -73,10 +68,9 @@ static __attribute__((noinline)) hv_status_t check_segments(struct ledger_edge *
     return HV_OK;
 }
 
-hv_status_t ledger_check(const struct ledger *l, hpa_t base, uint64_t pages,
+hv_status_t ledger_check(const struct ledger *l, uint64_t first, uint64_t pages,
                          struct ledger_wish *wish)
 {
-    uint64_t first = frame_of(base);
     uint64_t end = first + pages;
     struct ledger_place place = find(l, first);
 
@@ -89,31 +83,32 @@ hv_status_t ledger_check(const struct ledger *l, hpa_t base, uint64_t pages,
     return HV_OK;
 }
 
-bool ledger_next_free(const struct ledger *l, hpa_t base, uint64_t pages, struct ledger_part *part)
+bool ledger_next_free(const struct ledger *l, uint64_t first, uint64_t pages,
+                      struct ledger_part *part)
 {
-    uint64_t end = frame_of(base) + pages;
-    uint64_t frame = frame_of(part->base) + part->pages;
+    uint64_t end = first + pages;
+    uint64_t page = part->first + part->pages;
 
-    while (frame < end) {
-        struct ledger_place place = find(l, frame);
+    while (page < end) {
+        struct ledger_place place = find(l, page);
         const struct ledger_edge *left = place.left, *right = place.right;
 
-        if (left == NULL || !is_in_force(left, frame)) {
+        if (left == NULL || !is_in_force(left, page)) {
             if (right != NULL)
                 end = MIN(end, right->node.key);
-            *part = (struct ledger_part){HPA(frame << PAGE_SHIFT), end - frame};
+            *part = (struct ledger_part){page, end - page};
             return true;
         }
-        frame = left->twin != NULL ? left->twin->node.key : right->node.key;
+        page = left->twin != NULL ? left->twin->node.key : right->node.key;
     }
     return false;
 }
 
 /* ---- rings ---- */
 
-static void edge_init(struct ledger_edge *edge, uint64_t frame)
+static void edge_init(struct ledger_edge *edge, uint64_t page)
 {
-    edge->node.key = frame; /* the tree sets the rest of the node */
+    edge->node.key = page; /* the tree sets the rest of the node */
     edge->next = edge;
     edge->prev = edge;
     edge->leads = true;
@@ -168,7 +163,7 @@ static void release(struct ledger *l, struct ledger_edge *edge)
 
 /* ---- adding ---- */
 
-/* Cut what lies right of `left` (NULL: nothing does) at the frame of `edge`. */
+/* Cut what lies right of `left` (NULL: nothing does) at the page of `edge`. */
 static void cut(struct ledger *l, struct ledger_edge *left, struct ledger_edge *edge)
 {
     if (left != NULL && is_in_force(left, edge->node.key)) {
@@ -193,7 +188,7 @@ static void open_island(struct ledger *l, struct ledger_edge *edge)
         tree_insert_after(&l->edges, &edge->node, &last->node);
 }
 
-/* Lay the mapping over what is there. `edge` is its first one's left neighbour or at the same frame. */
+/* Lay the mapping over what is there. `edge` is its first one's left neighbour or at the same page. */
 static void add_overlapping(struct ledger *l, struct ledger_edge *edge,
                             struct ledger_mapping *mapping, enum memtype memtype)
 {
@@ -251,10 +246,9 @@ static bool is_apart(const struct ledger_place *place, uint64_t first, uint64_t 
     return place->right == NULL || place->right->node.key >= end;
 }
 
-void ledger_add(struct ledger *l, struct ledger_mapping *mapping, hpa_t base, uint64_t pages,
+void ledger_add(struct ledger *l, struct ledger_mapping *mapping, uint64_t first, uint64_t pages,
                 enum memtype memtype, const struct ledger_place *place)
 {
-    uint64_t first = frame_of(base);
     uint64_t end = first + pages;
     struct ledger_place at = place != NULL ? *place : find(l, first);
 
@@ -307,23 +301,23 @@ void ledger_remove(struct ledger *l, struct ledger_mapping *mapping)
     l->mappings--;
 }
 
-void ledger_split(struct ledger *l, struct ledger_mapping *mapping, uint64_t at_frame,
+void ledger_split(struct ledger *l, struct ledger_mapping *mapping, uint64_t at,
                   struct ledger_mapping *tail)
 {
     struct ledger_edge *last = &mapping->last;
     struct ledger_edge *edge;
 
-    ASSERT(mapping->first.node.key < at_frame && at_frame < last->node.key);
+    ASSERT(mapping->first.node.key < at && at < last->node.key);
     open_island(l, leader_of(l, &mapping->first));
     edge_init(&tail->last, last->node.key);
     join(leader_of(l, last), &tail->last);
     release(l, last);
 
-    edge_init(last, at_frame);
-    edge_init(&tail->first, at_frame);
-    edge = find(l, at_frame).left;
+    edge_init(last, at);
+    edge_init(&tail->first, at);
+    edge = find(l, at).left;
     ASSERT(edge != NULL);
-    if (edge->node.key == at_frame) {
+    if (edge->node.key == at) {
         join(edge, last);
     } else {
         cut(l, edge, last);
@@ -331,4 +325,17 @@ void ledger_split(struct ledger *l, struct ledger_mapping *mapping, uint64_t at_
     }
     join(edge, &tail->first);
     l->mappings++;
+}
+
+void ledger_unsplit(struct ledger *l, struct ledger_mapping *mapping, struct ledger_mapping *tail)
+{
+    uint64_t first = mapping->first.node.key;
+    uint64_t pages = tail->last.node.key - first;
+    enum memtype memtype = MEMTYPE_UC;
+    bool is_in_force_here = ledger_type(l, first, &memtype);
+
+    ASSERT(is_in_force_here && mapping->last.node.key == tail->first.node.key);
+    ledger_remove(l, tail);
+    ledger_remove(l, mapping);
+    ledger_add(l, mapping, first, pages, memtype, NULL);
 }

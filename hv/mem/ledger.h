@@ -1,18 +1,19 @@
 /*
- * Owns:     the one memory type in force of every frame that the hypervisor has mapped.
- * Promises: a type is fixed by a frame's first mapping and forgotten with its last; a request with
+ * Owns:     the one memory type in force of everything on a line of pages that is mapped: the machine's frames, or the
+ *           pages of a section that nobody else can name.
+ * Promises: a type is fixed by a page's first mapping and forgotten with its last; a request with
  *           another type is refused before anything changes; records are extents, never frames.
  * Needs:    a record per mapping, the caller's from ledger_add() to ledger_remove(), so that neither of
  *           them can fail.
  * Never:    table bits. The direct map needs no entry: a section's frames are never in it (section.h).
  *
- * The frame line is cut at every first and last edge of a live mapping. Each cut is a node; the segment to
+ * The line is cut at every first and last edge of a live mapping. Each cut is a node; the segment to
  * its right has one type and one count of mappings:
  *
- *      frame ---0-----------a===========b=======c--------------->
+ *      page  ---0-----------a===========b=======c--------------->
  *                     refs=1, WC    refs=2, WC   refs=0
  *
- * A mapping adds one to every segment between its edges. Edges of several mappings at one frame form a ring:
+ * A mapping adds one to every segment between its edges. Edges of several mappings at one page form a ring:
  * one of them leads, is in the tree and speaks for all; when its mapping goes, the next one takes its place.
  *
  * Most mappings overlap no other one. Such an island, or several mappings of exactly the same run, is in the
@@ -31,15 +32,15 @@
 #include "hv/base/tree.h"
 
 struct ledger_edge {
-    struct tree_node node;           /* key: frame number of the edge */
-    struct ledger_edge *next, *prev; /* ring of the edges at this frame */
+    struct tree_node node;           /* key: page number of the edge */
+    struct ledger_edge *next, *prev; /* ring of the edges at this page */
     bool leads;                      /* what follows is valid in the leading edge only */
     uint8_t memtype;                 /* of the segment to the right; meaningless when refs is 0 */
     uint32_t refs;                   /* live mappings over that segment */
     struct ledger_edge *twin;        /* an island's leading last edge, not in the tree; else NULL */
 };
 
-/* One mapping of one contiguous run. The ledger's; the caller only gives the memory, in any state. */
+/* One mapping of a run of pages. The ledger's; the caller only gives the memory, in any state. */
 struct ledger_mapping {
     struct ledger_edge first, last;
 };
@@ -49,9 +50,9 @@ struct ledger {
     uint64_t mappings;
 };
 
-/* Where a frame lies between the edges of the tree. Valid until the ledger changes. */
+/* Where a page lies between the edges of the tree. Valid until the ledger changes. */
 struct ledger_place {
-    struct ledger_edge *left;  /* the last edge at or left of the frame, or NULL */
+    struct ledger_edge *left;  /* the last edge at or left of the page, or NULL */
     struct ledger_edge *right; /* the first edge right of it, or NULL */
 };
 
@@ -64,41 +65,45 @@ struct ledger_wish {
 
 /* A part of a run. */
 struct ledger_part {
-    hpa_t base;
+    uint64_t first;
     uint64_t pages;
 };
 
-/* True, and *memtype set, when the frame has a type in force. */
-bool ledger_type(const struct ledger *l, hpa_t frame, enum memtype *memtype);
+/* True, and *memtype set, when the page has a type in force. */
+bool ledger_type(const struct ledger *l, uint64_t page, enum memtype *memtype);
 
 /*
- * HV_OK, or HV_E_CACHE_CONFLICT when a frame of the run is in force with another type than the wish has. The
+ * HV_OK, or HV_E_CACHE_CONFLICT when a page of the run is in force with another type than the wish has. The
  * first type in force that is found fixes a wish that was open. pages is not 0, here and below.
  */
-hv_status_t ledger_check(const struct ledger *l, hpa_t base, uint64_t pages,
+hv_status_t ledger_check(const struct ledger *l, uint64_t first, uint64_t pages,
                          struct ledger_wish *wish) MUST_CHECK;
 
 /*
- * Parts of the run of which no frame has a type in force: true, and *part is the first one that lies at or
- * behind part->base + part->pages. Start with {base, 0}.
+ * Parts of the run of which no page has a type in force: true, and *part is the first one that lies at or
+ * behind part->first + part->pages. Start with {first, 0}.
  */
-bool ledger_next_free(const struct ledger *l, hpa_t base, uint64_t pages, struct ledger_part *part);
+bool ledger_next_free(const struct ledger *l, uint64_t first, uint64_t pages,
+                      struct ledger_part *part);
 
 /*
  * Record a mapping. ledger_check() has said HV_OK; when it was asked for this run and nothing changed since,
  * `place` is what it found, and saves a search, else NULL.
  */
-void ledger_add(struct ledger *l, struct ledger_mapping *mapping, hpa_t base, uint64_t pages,
+void ledger_add(struct ledger *l, struct ledger_mapping *mapping, uint64_t first, uint64_t pages,
                 enum memtype memtype, const struct ledger_place *place);
 
 /* Forget a mapping; its record is the caller's again. */
 void ledger_remove(struct ledger *l, struct ledger_mapping *mapping);
 
 /*
- * Cut a recorded mapping in two at frame number `at_frame`, strictly inside it, as if it had been added
+ * Cut a recorded mapping in two at page `at`, strictly inside it, as if it had been added
  * as two; `tail` becomes the second.
  */
-void ledger_split(struct ledger *l, struct ledger_mapping *mapping, uint64_t at_frame,
+void ledger_split(struct ledger *l, struct ledger_mapping *mapping, uint64_t at,
                   struct ledger_mapping *tail);
+
+/* The inverse of ledger_split(): `tail` is forgotten, `mapping` reaches to its end. */
+void ledger_unsplit(struct ledger *l, struct ledger_mapping *mapping, struct ledger_mapping *tail);
 
 #endif

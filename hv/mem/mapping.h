@@ -81,4 +81,7 @@ bool mapping_type(const struct section *section, uint64_t section_page, enum mem
 bool mapping_frames(const struct mapping *mapping, uint64_t page, hpa_t *frame,
                     uint64_t *run_pages);
 
+/* Mappings entered now, of all sections. */
+uint64_t mapping_live_count(void);
+
 #endif

@@ -23,6 +23,8 @@
 struct section {
     struct section_facts facts;
     struct backing backing;
+    struct ledger types;       /* of an anonymous section, by section page */
+    struct mapping *mappings;  /* of a reserved section */
     struct section *name_next; /* other names of the bucket */
     uint32_t id;
     uint32_t protect;
@@ -239,8 +241,15 @@ hv_status_t hv_section_create(hv_handle_t *section, uint32_t access, const char 
         .pages = frames.pages,
         .default_type = default_type_of(frames.origin, attributes),
         .is_ram = frames.origin != BACKING_PHYSICAL,
+        .is_reserved = (attributes & HV_SEC_RESERVE) != 0,
     };
     made->facts.first_frame = backing_frame(&frames, 0, &made->facts.first_pages);
+    if (frames.origin == BACKING_ANONYMOUS) {
+        made->facts.ledger = &made->types;
+    } else {
+        made->facts.ledger = &hv_ledger;
+        made->facts.ledger_first = made->facts.first_frame.v >> PAGE_SHIFT;
+    }
     if (name != NULL)
         memcpy(made->name, name, strlen(name) + 1);
     status = publish(made, access, section);
@@ -255,13 +264,6 @@ hv_status_t hv_section_create(hv_handle_t *section, uint32_t access, const char 
 static bool is_unused(const struct section *section)
 {
     return section->handles == 0 && section->ranges == 0 && section->views == 0;
-}
-
-static void destroy(struct section *section)
-{
-    backing_destroy(&section->backing);
-    slab_free(&section_slab, section);
-    __atomic_fetch_sub(&live, 1, __ATOMIC_RELAXED);
 }
 
 hv_status_t hv_section_open(hv_handle_t *section, uint32_t access, const char *name)
@@ -313,7 +315,7 @@ hv_status_t hv_handle_close(hv_handle_t handle)
     }
     lock_release(&section_lock);
     if (last)
-        destroy(section);
+        section_destroy(section);
     return HV_OK;
 }
 
@@ -407,10 +409,22 @@ hv_status_t section_ref(hv_handle_t handle, uint32_t access, enum section_user u
 
 void section_ref_again(struct section *section, enum section_user user)
 {
-    lock_acquire(&section_lock);
     ASSERT(*count_of(section, user) != 0);
     (*count_of(section, user))++;
-    lock_release(&section_lock);
+}
+
+bool section_unref_locked(struct section *section, enum section_user user)
+{
+    section_ref_undo(section, user);
+    return is_unused(section);
+}
+
+void section_destroy(struct section *section)
+{
+    ASSERT(section->types.mappings == 0);
+    backing_destroy(&section->backing);
+    slab_free(&section_slab, section);
+    __atomic_fetch_sub(&live, 1, __ATOMIC_RELAXED);
 }
 
 void section_unref(struct section *section, enum section_user user)
@@ -418,12 +432,10 @@ void section_unref(struct section *section, enum section_user user)
     bool last;
 
     lock_acquire(&section_lock);
-    ASSERT(*count_of(section, user) != 0);
-    (*count_of(section, user))--;
-    last = is_unused(section);
+    last = section_unref_locked(section, user);
     lock_release(&section_lock);
     if (last)
-        destroy(section);
+        section_destroy(section);
 }
 
 /* ---- what a section is ---- */
@@ -431,6 +443,11 @@ void section_unref(struct section *section, enum section_user user)
 const struct section_facts *section_facts(const struct section *section)
 {
     return &section->facts;
+}
+
+struct mapping **section_mappings(struct section *section)
+{
+    return &section->mappings;
 }
 
 uint64_t section_pages(const struct section *section)

@@ -118,6 +118,8 @@ hv_status_t hv_handle_close(hv_handle_t handle);
 /* ---- for the rooms above: ranges, reports ---- */
 
 struct section; /* section.c */
+struct ledger;
+struct mapping;
 
 enum handle_kind { HANDLE_SECTION = 1, HANDLE_EVENT = 2 };
 
@@ -141,11 +143,18 @@ hv_status_t section_ref_locked(hv_handle_t handle, uint32_t access, enum section
                                struct section **section) MUST_CHECK;
 void section_ref_undo(struct section *section, enum section_user user);
 
-/* One more reference of the same kind, for a record that was cut in two. Cannot fail. */
+/* One more reference of the same kind, for a record that was cut in two. Cannot fail. Caller holds section_lock. */
 void section_ref_again(struct section *section, enum section_user user);
 
 /* `user` as it was taken. The last one frees frames and object. */
 void section_unref(struct section *section, enum section_user user);
+
+/*
+ * section_unref() for a caller that holds section_lock. True: it was the last one, and the caller calls
+ * section_destroy() after releasing the lock.
+ */
+bool section_unref_locked(struct section *section, enum section_user user) MUST_CHECK;
+void section_destroy(struct section *section);
 
 /* A handle that is valid and of another kind than a section: to test HV_E_OBJECT_TYPE. */
 hv_status_t handle_create_event(hv_handle_t *handle) MUST_CHECK;
@@ -158,8 +167,14 @@ struct section_facts {
     hpa_t first_frame;
     enum memtype default_type;
     bool is_ram;
+    bool is_reserved;      /* made with HV_SEC_RESERVE: pages get frames later, if ever */
+    struct ledger *ledger; /* where its types in force are counted, ... */
+    uint64_t ledger_first; /* ... and the place of its first page there */
 };
 const struct section_facts *section_facts(const struct section *section);
+
+/* The head of the list that mapping.c keeps of a reserved section's mappings. Lock: section_lock. */
+struct mapping **section_mappings(struct section *section);
 
 uint64_t section_pages(const struct section *section);
 uint32_t
@@ -181,8 +196,10 @@ void section_write(struct section *section, uint64_t offset, const void *in, uin
 /* FNV-1a (64 bit) over the bytes. */
 uint64_t section_checksum(struct section *section, uint64_t offset, uint64_t bytes);
 
-/* The ledger of the machine. Lock: section_lock (lock order: device -> section -> tables). */
-struct ledger;
+/*
+ * The ledger of the machine, by frame: for frames that more than one object can name. Lock: section_lock (lock order:
+ * device -> section -> tables).
+ */
 struct lock;
 extern struct ledger hv_ledger;
 extern struct lock section_lock;

@@ -3,7 +3,7 @@
 
 #include "hv/base/assert.h"
 #include "hv/base/lock.h"
-#include "hv/mem/ledger.h"
+#include "hv/mem/mapping.h"
 #include "hv/mem/window.h"
 
 #define FNV_BASIS   0xcbf29ce484222325ull
@@ -37,7 +37,7 @@ static struct piece piece_open(struct section *section, uint64_t offset, uint64_
 
     piece.at = HPA(frame.v + in_page);
     lock_acquire(&section_lock);
-    if (!ledger_type(&hv_ledger, frame, &piece.memtype)) {
+    if (!mapping_type(section, offset >> PAGE_SHIFT, &piece.memtype)) {
         piece.memtype = section_default_type(section);
         /* The first mapping of this type since a write-back one, perhaps: see ledger.h. */
         if (piece.memtype != MEMTYPE_WB && section_is_ram(section))

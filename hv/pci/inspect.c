@@ -174,7 +174,7 @@ void inspect_totals(struct hv_device *device, struct inspect_totals *totals)
     *totals = (struct inspect_totals){
         .free_frames = hv_frames.free_pages,
         .table_pages = host->vm->pool.used_tables,
-        .ledger_mappings = hv_ledger.mappings,
+        .ledger_mappings = mapping_live_count(),
         .sections = section_live_count(),
     };
     for (unsigned slot = 0; slot < host->slot_end; slot++)

@@ -13,9 +13,8 @@
 #include "hv/pci/range.h"
 
 #include "hv/base/bits.h"
-#include "hv/mem/section.h"
+#include "hv/mem/mapping.h"
 #include "hv/mem/slab.h"
-#include "hv/mem/window.h"
 
 #define NOINLINE __attribute__((noinline))
 #define KNOWN_FLAGS                                                               \
@@ -185,26 +184,6 @@ static hv_status_t check_flags(enum hv_bar bar, uint32_t flags)
 }
 
 /*
- * Section pages after the first run. Not inlined, like what is for further runs below: a create call has more
- * values than registers as it is.
- */
-static NOINLINE hv_status_t check_further(const struct section *section, uint64_t page,
-                                          uint64_t left, struct ledger_wish *wish)
-{
-    hv_status_t status = HV_OK;
-
-    while (status == HV_OK && left != 0) {
-        uint64_t run;
-        hpa_t frame = find_run(section, section_facts(section), page, left, &run);
-
-        status = ledger_check(&hv_ledger, frame, run, wish);
-        page += run;
-        left -= run;
-    }
-    return status;
-}
-
-/*
  * wish->memtype becomes the type that the frames get, when they may have it. Caller holds section_lock.
  */
 static hv_status_t choose_type(const struct request *req, struct ledger_wish *wish)
@@ -216,10 +195,7 @@ static hv_status_t choose_type(const struct request *req, struct ledger_wish *wi
 
     wish->memtype = (enum memtype)types[FIELD_GET(HV_MMIO_MT_MASK, flag)];
     wish->fixed = flag != HV_MMIO_MT_DEFAULT;
-    status = ledger_check(&hv_ledger, req->frame, req->run_pages, wish);
-    if (status == HV_OK && UNLIKELY(req->run_pages != req->pages))
-        status = check_further(req->section, req->section_page + req->run_pages,
-                               req->pages - req->run_pages, wish);
+    status = mapping_choose_type(req->section, req->section_page, req->pages, wish);
     if (status != HV_OK)
         return status;
     if (!wish->fixed)
@@ -342,44 +318,17 @@ static hv_status_t reserve_tables(struct vm *vm, const struct hv_range *range, u
     return pt_pool_reserve(&vm->pool, *tables);
 }
 
-/* A dirty line left from write-back days would later overwrite what the guest stores. */
-static void flush_stale_lines(const struct hv_range *range)
-{
-    for (const struct hv_run *run = &range->run; run; run = run->next) {
-        struct ledger_part part = {.base = run->frame};
-
-        /* Where a type is in force this was done before; a write-back window would break that type. */
-        while (ledger_next_free(&hv_ledger, run->frame, run->pages, &part))
-            window_flush_lines(part.base, part.pages);
-    }
-}
-
 /* ---- create: commit. Nothing below can fail ---- */
-
-static NOINLINE void fix_further_types(struct hv_range *range)
-{
-    for (struct hv_run *run = range->run.next; run; run = run->next)
-        ledger_add(&hv_ledger, &run->mapping, run->frame, run->pages,
-                   (enum memtype)range->attr.memtype, NULL);
-}
-
-/* From here on the frames have the range's type. Caller holds section_lock. */
-static inline void fix_type(struct hv_range *range, const struct ledger_place *place)
-{
-    struct hv_run *run = &range->run;
-
-    /* The place is that of the last run. */
-    ledger_add(&hv_ledger, &run->mapping, run->frame, run->pages, (enum memtype)range->attr.memtype,
-               run->next ? NULL : place);
-    if (UNLIKELY(run->next))
-        fix_further_types(range);
-}
 
 /* Everything but leaves. */
 static inline void record(struct hv_bar_state *bar, struct hv_range *range, struct hv_range *below,
                           const struct ledger_place *place)
 {
-    fix_type(range, place);
+    range->types = (struct mapping){.section = range->section,
+                                    .section_page = range->section_page,
+                                    .pages = range->pages,
+                                    .memtype = (enum memtype)range->attr.memtype};
+    mapping_add(&range->types, place);
     tree_insert_after(&bar->ranges, below ? &below->node : NULL, &range->node);
     bar->range_pages += range->pages;
     bar->device->range_count++;
@@ -431,7 +380,7 @@ static hv_status_t make_range(const struct request *req, struct hv_range *below,
     if (!range)
         return HV_E_NO_MEMORY;
     if (UNLIKELY(wish->memtype != MEMTYPE_WB) && req->facts->is_ram)
-        flush_stale_lines(range);
+        mapping_flush_stale(range->section, range->section_page, range->pages);
     status = bar->live ? record_live(bar, range, below, &wish->place)
                        : record_dormant(bar, range, below, &wish->place);
     if (UNLIKELY(status != HV_OK))
@@ -542,8 +491,7 @@ static void destroy(struct hv_bar_state *bar, struct hv_range *range)
     bar->device->range_count--;
 
     lock_acquire(&section_lock);
-    for (struct hv_run *run = &range->run; run; run = run->next)
-        ledger_remove(&hv_ledger, &run->mapping);
+    mapping_remove(&range->types);
     lock_release(&section_lock);
     section_unref(range->section, SECTION_USER_RANGE);
     free_records(range);

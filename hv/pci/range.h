@@ -10,15 +10,14 @@
 #ifndef HV_PCI_RANGE_H
 #define HV_PCI_RANGE_H
 
-#include "hv/mem/ledger.h"
+#include "hv/mem/mapping.h"
 #include "hv/pci/bus.h"
 
-/* A run of contiguous frames of a range, with its entry in the ledger. */
+/* A run of contiguous frames of a range. */
 struct hv_run {
     hpa_t frame;
     uint64_t pages;
     struct hv_run *next;
-    struct ledger_mapping mapping;
 };
 
 /*
@@ -33,6 +32,7 @@ struct hv_range {
     uint32_t flags;      /* enum hv_mmio_flags, as created */
     struct pt_attr attr; /* what its leaves say; attr.memtype is the type in force */
     uint64_t trapped_writes;
+    struct mapping types;
     struct hv_run run; /* the first run of its frames; mostly the only one */
 };
 

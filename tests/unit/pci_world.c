@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "hv/mem/frames.h"
-#include "hv/mem/ledger.h"
+#include "hv/mem/mapping.h"
 #include "hv/pci/config.h"
 #include "hv/pci/inspect.h"
 #include "tests/fake/blocks.h"
@@ -184,7 +184,7 @@ int world_close(void **state)
     hv_device_host_destroy(world.host);
     fake_vm_destroy(&world.vm);
     section_trim();
-    assert_int_equal(hv_ledger.mappings, 0);
+    assert_int_equal(mapping_live_count(), 0);
     assert_null(hv_ledger.edges.root);
     assert_int_equal(section_live_count(), 0);
     assert_int_equal(fake_slab_live(), world.slabs);
@@ -196,7 +196,7 @@ struct world_state world_state(void)
 {
     return (struct world_state){
         .hash = inspect_hash(world.probe[0].device),
-        .mappings = hv_ledger.mappings,
+        .mappings = mapping_live_count(),
         .tables = world.vm.pool.used_tables + world.vm.pool.reserved,
         .records = fake_slab_live(),
         .sections = section_live_count(),

@@ -4,7 +4,7 @@
 
 #include "hv/base/lock.h"
 #include "hv/mem/frames.h"
-#include "hv/mem/ledger.h"
+#include "hv/mem/mapping.h"
 #include "tests/fake/phys.h"
 #include "tests/fake/window.h"
 
@@ -45,7 +45,7 @@ int section_kit_check(void **state)
     assert_int_equal(section_ram_pages(), 0);
     assert_int_equal(fake_window.removed_pages, 0);
     assert_int_equal(fake_window.open, 0);
-    assert_int_equal(hv_ledger.mappings, 0);
+    assert_int_equal(mapping_live_count(), 0);
     assert_false(lock_is_held(&section_lock));
     assert_int_equal(free_now(), free_before);
     return 0;

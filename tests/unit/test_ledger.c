@@ -27,9 +27,9 @@ static int setup(void **state)
     return 0;
 }
 
-static hpa_t frame_at(uint64_t frame)
+static uint64_t frame_at(uint64_t frame)
 {
-    return HPA(BASE + frame * PAGE_BYTES);
+    return BASE / PAGE_BYTES + frame;
 }
 
 static hv_status_t check(uint64_t frame, uint64_t pages, enum memtype memtype)
@@ -255,7 +255,7 @@ static void split(struct record *r, uint64_t head)
 {
     struct record *tail = record_new(r->frame + head, r->pages - head);
 
-    ledger_split(&l, &r->mapping, frame_at(tail->frame).v / PAGE_BYTES, &tail->mapping);
+    ledger_split(&l, &r->mapping, frame_at(tail->frame), &tail->mapping);
     r->pages = head;
 }
 
@@ -290,11 +290,9 @@ static void misuse_asserts(void **state)
     (void)state;
     add(10, 10, MEMTYPE_WC);
     expect_assert_failure(ledger_remove(&l, &never));
-    expect_assert_failure(ledger_split(&l, &never, frame_at(12).v / PAGE_BYTES, &other));
-    expect_assert_failure(
-        ledger_split(&l, &record_of(10, 10)->mapping, frame_at(10).v / PAGE_BYTES, &other));
-    expect_assert_failure(
-        ledger_split(&l, &record_of(10, 10)->mapping, frame_at(20).v / PAGE_BYTES, &other));
+    expect_assert_failure(ledger_split(&l, &never, frame_at(12), &other));
+    expect_assert_failure(ledger_split(&l, &record_of(10, 10)->mapping, frame_at(10), &other));
+    expect_assert_failure(ledger_split(&l, &record_of(10, 10)->mapping, frame_at(20), &other));
     expect_assert_failure((void)!check(0, 0, MEMTYPE_WC));
     expect_assert_failure(ledger_add(&l, &other, frame_at(40), 0, MEMTYPE_WC, NULL));
     expect_assert_failure(ledger_add(&l, &other, frame_at(10), 1, MEMTYPE_UC, NULL));
@@ -350,11 +348,11 @@ static void compare_edges(void)
 
 static void compare_free(uint64_t frame, uint64_t pages)
 {
-    struct ledger_part part = {.base = frame_at(frame)};
+    struct ledger_part part = {.first = frame_at(frame)};
     bool seen[FRAMES] = {false};
 
     while (ledger_next_free(&l, frame_at(frame), pages, &part)) {
-        uint64_t first = (part.base.v - BASE) / PAGE_BYTES;
+        uint64_t first = part.first - BASE / PAGE_BYTES;
 
         assert_true(part.pages != 0 && first >= frame && first + part.pages <= frame + pages);
         for (uint64_t f = first; f < first + part.pages; f++) {

@@ -2,7 +2,7 @@
 #include "tests/unit/pci_world.h"
 
 #include "hv/mem/frames.h"
-#include "hv/mem/ledger.h"
+#include "hv/mem/mapping.h"
 #include "hv/pci/inspect.h"
 #include "hv/pci/range.h"
 #include "tests/fake/blocks.h"
@@ -530,7 +530,7 @@ static void test_many_runs(void **state)
         assert_int_equal(status, HV_E_NO_MEMORY);
         assert_unchanged(before);
     }
-    assert_int_equal(hv_ledger.mappings, RUNS + 1);
+    assert_int_equal(mapping_live_count(), 2);
     for (uint64_t page = 0; page < RUN * RUNS; page++) {
         assert_int_equal(fake_vm_read(&world.vm, gpa_of(5 + page, 0), 8), section_word(page, 0));
         assert_int_equal(fake_vm_way, FAKE_DIRECT);
@@ -540,7 +540,7 @@ static void test_many_runs(void **state)
     assert_true(is_direct(5 + RUN * RUNS - 1));
     assert_int_equal(destroy(5), HV_OK);
     assert_int_equal(destroy(100), HV_OK);
-    assert_int_equal(hv_ledger.mappings, 0);
+    assert_int_equal(mapping_live_count(), 0);
     expect_conflicts(RUN * RUNS, section);
     hv_handle_close(section);
     section_trim();
@@ -716,7 +716,7 @@ static void test_teardown_with_leftovers(void **state)
     assert_int_equal(hv_device_destroy(device), HV_OK);
     assert_int_equal(fake_log_lines - lines, 3); /* two leaks and their sum */
     assert_int_equal(probe->torn_down, 1);
-    assert_int_equal(hv_ledger.mappings, 0);
+    assert_int_equal(mapping_live_count(), 0);
     assert_int_equal(world.vm.regions.count, 0);
     assert_int_equal(world.vm.tables.leaves[1], 0);
     assert_int_equal(hv_device_destroy(device), HV_E_INVALID_HANDLE);

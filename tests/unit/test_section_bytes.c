@@ -4,15 +4,16 @@
 #include <string.h>
 
 #include "hv/mem/frames.h"
-#include "hv/mem/ledger.h"
+#include "hv/mem/mapping.h"
 #include "tests/fake/window.h"
 
-static void map(struct ledger_mapping *mapping, hpa_t base, uint64_t pages, enum memtype memtype)
+static void map(struct mapping *mapping, struct section *section, uint64_t page, enum memtype memtype)
 {
     struct ledger_wish wish = {.memtype = memtype, .fixed = true};
 
-    assert_int_equal(ledger_check(&hv_ledger, base, pages, &wish), HV_OK);
-    ledger_add(&hv_ledger, mapping, base, pages, memtype, NULL);
+    assert_int_equal(mapping_choose_type(section, page, 1, &wish), HV_OK);
+    *mapping = (struct mapping){.section = section, .section_page = page, .pages = 1, .memtype = memtype};
+    mapping_add(mapping, NULL);
 }
 
 /* ---- bytes ---- */
@@ -53,7 +54,7 @@ static void bytes_go_through_the_type_in_force(void **state)
 {
     hv_handle_t h = make(2 * PAGE_BYTES, HV_SEC_WRITECOMBINE);
     struct section *s = ref(h);
-    struct ledger_mapping mapping;
+    struct mapping mapping;
     uint64_t run, flushed = fake_window.flushed_pages;
     hpa_t frame = section_frame(s, 1, &run);
     uint32_t word = 0;
@@ -63,7 +64,7 @@ static void bytes_go_through_the_type_in_force(void **state)
     section_write(s, PAGE_BYTES, &word, 4);
     assert_int_equal(fake_window.last_type, MEMTYPE_WC);
     assert_int_equal(fake_window.flushed_pages, flushed + 1);
-    map(&mapping, frame, 1, MEMTYPE_UC);
+    map(&mapping, s, 1, MEMTYPE_UC);
     section_write(s, PAGE_BYTES + 4, &word, 4);
     assert_int_equal(fake_window.last_type, MEMTYPE_UC);
     assert_int_equal(fake_window.last_at.v, frame.v + 4);
@@ -74,11 +75,11 @@ static void bytes_go_through_the_type_in_force(void **state)
     section_checksum(s, PAGE_BYTES, 1);
     assert_int_equal(fake_window.last_type, MEMTYPE_UC);
     assert_int_equal(fake_window.flushed_pages, flushed + 2);
-    ledger_remove(&hv_ledger, &mapping);
-    map(&mapping, frame, 1, MEMTYPE_WB);
+    mapping_remove(&mapping);
+    map(&mapping, s, 1, MEMTYPE_WB);
     section_read(s, PAGE_BYTES, &word, 4);
     assert_int_equal(fake_window.last_type, MEMTYPE_WB);
-    ledger_remove(&hv_ledger, &mapping);
+    mapping_remove(&mapping);
     unref(s);
     close_handle(h);
 }

@@ -55,7 +55,7 @@ test_region_SRCS := hv/mmio/region.c
 
 UNITS += test_section test_handle test_section_bytes
 test_section_SRCS := hv/mem/section.c hv/mem/section_bytes.c hv/mem/backing.c hv/mem/handle.c hv/mem/ledger.c \
-    hv/mem/slab.c hv/mem/frames.c hv/base/tree.c hv/base/status.c tests/unit/section_kit.c tests/fake/phys.c \
+    hv/mem/mapping.c hv/mem/slab.c hv/mem/frames.c hv/base/tree.c hv/base/status.c tests/unit/section_kit.c tests/fake/phys.c \
     tests/fake/window.c
 test_handle_SRCS := $(test_section_SRCS)
 test_section_bytes_SRCS := $(test_section_SRCS)
@@ -64,7 +64,7 @@ test_section_bytes_SRCS := $(test_section_SRCS)
 PCI_WORLD_SRCS := tests/unit/pci_world.c tests/fake/blocks.c tests/fake/phys.c tests/fake/ptstore.c \
     tests/fake/slab.c tests/fake/vm.c tests/fake/window.c ept/ept.c ept/report.c ept/format.c ept/memtype.c ept/pool.c \
     hv/base/log.c hv/base/status.c hv/base/tree.c hv/mem/backing.c hv/mem/frames.c hv/mem/handle.c \
-    hv/mem/ledger.c hv/mem/section.c hv/mem/section_bytes.c hv/mmio/region.c hv/pci/bar.c hv/pci/bus.c \
+    hv/mem/ledger.c hv/mem/mapping.c hv/mem/section.c hv/mem/section_bytes.c hv/mmio/region.c hv/pci/bar.c hv/pci/bus.c \
     hv/pci/config.c hv/pci/device.c hv/pci/inspect.c hv/pci/range.c hv/pci/report.c
 UNITS += test_range
 test_range_SRCS := $(PCI_WORLD_SRCS)
