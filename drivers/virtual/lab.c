@@ -22,15 +22,28 @@ static struct lab the_lab;
 
 /* ---- registers ---- */
 
-/* The 8-byte word of the register page at an 8-aligned offset. False: nothing is there. */
-static bool read_word(const struct lab *lab, uint64_t offset, uint64_t *word)
+/* The argument of which a byte lies at an offset, or NULL. */
+static inline uint64_t *argument_at(struct lab *lab, uint64_t offset)
 {
-    if (offset == LAB_MAGIC)
+    uint64_t i = (offset - LAB_ARG(0)) / sizeof(lab->arg[0]);
+
+    if (i < LAB_ARGS_LOW)
+        return &lab->arg[i];
+    i = (offset - LAB_ARG(LAB_ARGS_LOW)) / sizeof(lab->arg[0]);
+    return i < LAB_ARGS - LAB_ARGS_LOW ? &lab->arg[LAB_ARGS_LOW + i] : NULL;
+}
+
+/* The 8-byte word of the register page at an 8-aligned offset. False: nothing is there. */
+static bool read_word(struct lab *lab, uint64_t offset, uint64_t *word)
+{
+    const uint64_t *argument = argument_at(lab, offset);
+
+    if (argument)
+        *word = *argument;
+    else if (offset == LAB_MAGIC)
         *word = LAB_MAGIC_VALUE | (uint64_t)LAB_VERSION_VALUE << 32;
     else if (offset == LAB_STATUS)
         *word = (uint32_t)lab->status;
-    else if (offset >= LAB_ARG(0) && offset < LAB_ARG(LAB_ARGS))
-        *word = lab->arg[(offset - LAB_ARG(0)) / sizeof(*word)];
     else if (offset >= LAB_RESULT(0) && offset < LAB_RESULT(LAB_RESULTS))
         *word = lab->result[(offset - LAB_RESULT(0)) / sizeof(*word)];
     else if (offset == LAB_TRAPS)
@@ -65,14 +78,15 @@ static hv_status_t read_register(struct lab *lab, uint64_t offset, uint64_t leng
 static hv_status_t write_register(struct lab *lab, uint64_t offset, uint64_t length,
                                   const uint8_t *buffer)
 {
+    uint64_t *argument = argument_at(lab, offset);
     uint32_t command;
 
     if (is_scratch(offset)) {
         piece_copy(lab->scratch + (offset - LAB_SCRATCH), buffer, length);
         return HV_OK;
     }
-    if (offset >= LAB_ARG(0) && offset < LAB_ARG(LAB_ARGS)) {
-        piece_copy((uint8_t *)lab->arg + (offset - LAB_ARG(0)), buffer, length);
+    if (argument) {
+        piece_copy((uint8_t *)argument + offset % sizeof(*argument), buffer, length);
         return HV_OK;
     }
     if (offset == LAB_COMMAND && length == sizeof(command)) {

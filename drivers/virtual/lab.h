@@ -22,11 +22,11 @@ hv_status_t lab_create(struct hv_device_host *host, uint32_t option_count,
 
 /* ---- shared by lab.c and lab_commands.c ---- */
 
-#define LAB_ARGS         8u
+#define LAB_ARGS         12u
 #define LAB_RESULTS      10u
 #define LAB_SECTIONS     3u
-#define LAB_HANDLES      64u /* handles that the guest may have open */
-#define LAB_MARKED_BYTES 64u /* at each end of a page that has the initial pattern */
+#define LAB_HANDLES      128u /* handles that the guest may have open */
+#define LAB_MARKED_BYTES 64u  /* at each end of a page that has the initial pattern */
 
 struct lab_trap {
     uint64_t offset;

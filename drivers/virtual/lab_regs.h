@@ -5,7 +5,8 @@
  * Never:    hypervisor types.
  *
  * PCI 1D1D:1AB0, class FF/00/00. BAR0: 64-bit, 4 KiB, always trapped: the registers below. BAR2: 64-bit
- * prefetchable, 64 MiB: ranges and trapped holes. BAR4: 64-bit prefetchable, only when configured.
+ * prefetchable, 64 MiB: ranges and trapped holes. BAR4: 64-bit prefetchable, only when configured; resizable from
+ * 1 MiB to the configured size. ROM BAR: 64 KiB. BAR4 and ROM are empty at the start: every page traps.
  *
  * A command: write LAB_ARG(i), write its number to LAB_COMMAND (4 bytes), read LAB_STATUS and LAB_RESULT(i).
  * The command is carried out before the write returns.
@@ -16,27 +17,29 @@
 #define LAB_VENDOR_ID 0x1D1Du
 #define LAB_DEVICE_ID 0x1AB0u
 
-#define LAB_MAGIC     0x000             /* u32, RO: LAB_MAGIC_VALUE */
-#define LAB_VERSION   0x004             /* u32, RO */
-#define LAB_STATUS    0x008             /* s32, RO: hv_status_t of the last command */
-#define LAB_COMMAND   0x00c             /* u32, WO: runs the command */
-#define LAB_ARG(i)    (0x010 + 8 * (i)) /* u64, RW, i = 0..7 */
+#define LAB_MAGIC     0x000 /* u32, RO: LAB_MAGIC_VALUE */
+#define LAB_VERSION   0x004 /* u32, RO */
+#define LAB_STATUS    0x008 /* s32, RO: hv_status_t of the last command */
+#define LAB_COMMAND   0x00c /* u32, WO: runs the command */
+/* u64, RW, i = 0..11: the low ones in a row, the others further up. */
+#define LAB_ARG(i)    ((i) < LAB_ARGS_LOW ? 0x010 + 8 * (i) : 0x1c0 + 8 * (i))
+#define LAB_ARGS_LOW  8
 #define LAB_RESULT(i) (0x050 + 8 * (i)) /* u64, RO, i = 0..9 */
 #define LAB_TRAPS \
-    0x0a0 /* u64, RO: trapped accesses recorded so far (BAR2, BAR4 and the scratch area) */
+    0x0a0 /* u64, RO: trapped accesses recorded so far (BAR2, BAR4, ROM and the scratch area) */
 #define LAB_DOORBELL      0x0a8 /* u32, reserved for later */
 #define LAB_SCRATCH       0x100 /* 0x100..0x1ff: plain read/write bytes, any width */
 #define LAB_SCRATCH_BYTES 0x100
 
 #define LAB_MAGIC_VALUE   0x3142414cu /* "LAB1" */
-#define LAB_VERSION_VALUE 1u
+#define LAB_VERSION_VALUE 2u
 
 /*
  * An offset of BAR0 where nothing is, a write to a read-only register and a write to LAB_COMMAND that is not 4
  * bytes wide fail in the device: reads give ones, writes are dropped, and BAR_STATS counts a callback failure.
  */
 
-/* A trapped read of BAR2 or BAR4 gives, byte by byte, this function of the byte's BAR offset. */
+/* A trapped read of BAR2, BAR4 or the ROM BAR gives, byte by byte, this function of the byte's BAR offset. */
 #define LAB_HOLE_BYTE(offset) ((unsigned char)((((offset) >> 12) * 0x1d) ^ ((offset)*7) ^ 0x5a))
 
 /* Section indices for LAB_CMD_SECTION_GET. */
@@ -76,16 +79,21 @@ enum lab_command {
     LAB_CMD_TRAP_GET =
         12, /* sequence number (0 = first ever, only the last LAB_TRAP_LOG are kept) ->
                                    bar, offset, width, value, 1 if write */
-    LAB_CMD_BAR_STATS = 13, /* bar -> bytes, base, decoded, ranges, direct pages, trapped reads,
-                                   trapped writes, callback failures */
+    LAB_CMD_BAR_STATS = 13, /* bar -> bytes now, base, decoded, ranges, direct pages, trapped reads,
+                                   trapped writes, callback failures, bytes at its largest */
     LAB_CMD_LEAF = 14, /* gpa -> present, rights (1 R, 2 W, 4 X), type, IPAT, level, the entry's
                                    bits without its frame */
     LAB_CMD_EFFECTIVE_TYPE =
         15, /* gva -> mapped, effective, leaf type, IPAT, PAT index, PAT type, CD, level, MTRR
-                                   type of the frame or LAB_NO_MTRR */
-    LAB_CMD_CAPS = 16,   /* -> LAB_CAP_* bits, physical address bits */
-    LAB_CMD_TOTALS = 17, /* -> free frames, table pages, ledger mappings, sections, ranges */
-    LAB_CMD_HASH = 18,   /* -> hash of tables and range records */
+                                   type of the frame or LAB_NO_MTRR, the bits of the guest's entry
+                                   that choose the PAT entry: PWT | PCD << 1 | PAT << 2 (0: no paging) */
+    LAB_CMD_CAPS = 16, /* -> LAB_CAP_* bits, physical address bits */
+    /*
+     * -> free frames, table pages, ledger mappings, sections, ranges; views, I/O mappings and apertures of the
+     * whole hypervisor; apertures of the lab
+     */
+    LAB_CMD_TOTALS = 17,
+    LAB_CMD_HASH = 18, /* -> hash of tables and range records */
     LAB_CMD_VM_STATS =
         19, /* -> exits, trapped reads, trapped writes, spurious, unclaimed, unsupported,
                                    flushes, second-level faults */
@@ -94,7 +102,95 @@ enum lab_command {
     LAB_CMD_RANGE_STATS =
         21, /* device selector, bar, bar_page -> trapped writes to the read-only range, its
                                    pages that are direct now */
+
+    /* ---- more on ranges ---- */
+
+    LAB_CMD_RANGE_UNMAP = 22, /* hv_mmio_range_unmap. device selector, bar, bar_page, page_count */
+    /*
+     * hv_mmio_range_batch works on the lab's table of LAB_BATCH_OPS ops, which keeps its content. Kinds: 1 create,
+     * 2 unmap, 3 destroy. Index or count past the table: HV_E_OUT_OF_RANGE.
+     *
+     * BATCH_OP, one op: index, kind, bar, bar_page, page_count, flags, section handle, section_page.
+     * BATCH_FILL, many: index of the first, how many, kind, bar, bar_page of the first, step from one to the next,
+     * page_count of each, flags, section handle, section_page of the first, step from one to the next.
+     * BATCH: device selector, count of ops from index 0, flags (1 atomic) -> done. RESULT(0) is written also when
+     * the batch fails: how many ops stay; ~0 when the call itself was refused before the first op.
+     */
+    LAB_CMD_BATCH_OP = 23,
+    LAB_CMD_BATCH_FILL = 24,
+    LAB_CMD_BATCH = 25,
+
+    /* ---- more on sections ---- */
+
+    /*
+     * SECTION_CREATE with a name: the same seven, then the number n of the name "lab.n" (decimal, 32 bits) ->
+     * handle, 1 if an object was there already (attribute OPEN_IF).
+     */
+    LAB_CMD_SECTION_CREATE_NAMED = 26,
+    LAB_CMD_SECTION_OPEN = 27, /* access, number of the name -> handle */
+    /* handle -> bytes, protect, attributes, default type, handles, ranges, views, committed pages */
+    LAB_CMD_SECTION_QUERY = 28,
+    LAB_CMD_SECTION_COMMIT = 29, /* handle, page, count */
+
+    /* ---- the hypervisor's own addresses: views, I/O space, apertures ---- */
+
+    /*
+     * What the lab maps goes into one table of LAB_MAPPINGS places and is named by its index there: the lowest free
+     * place. All full: HV_E_QUOTA. Where an index is an argument and nothing is at that place: HV_E_NOT_FOUND.
+     *
+     * VIEW_MAP, hv_section_map_view with all its arguments in its own order: section handle, space (0: the
+     * hypervisor's, else the number itself as a handle), base (0: anywhere), zero_bits, commit_size, section_offset,
+     * view_size, inherit (1 or 2), allocation_type, protect -> index, address, offset, bytes.
+     * VIEW_UNMAP, hv_section_unmap_view: index, byte offset that is added to the address (must lie inside the mapping,
+     * else HV_E_OUT_OF_RANGE). The index of an I/O mapping or an aperture is passed on: HV_E_NOT_MAPPED.
+     */
+    LAB_CMD_VIEW_MAP = 30,
+    LAB_CMD_VIEW_UNMAP = 31,
+    LAB_CMD_IO_MAP = 32,   /* host-physical address, bytes, protect -> index, address & 0xfff */
+    LAB_CMD_IO_UNMAP = 33, /* index, bytes, byte offset that is added to the address */
+    /* device selector, gpa, bytes, write_protected -> index, address & 0xfff */
+    LAB_CMD_APERTURE_CREATE = 34,
+    /* device selector, index, byte offset that is added to the address */
+    LAB_CMD_APERTURE_DESTROY = 35,
+    /*
+     * One access of 1, 2, 4 or 8 bytes (else _3) to what is mapped at an index; offsets count from the address that the
+     * map call returned. HV_E_NOT_FOUND; HV_E_OUT_OF_RANGE: not inside; HV_E_MAPPED_ALIGNMENT: address + offset not a
+     * multiple of the width; HV_E_ACCESS_DENIED: the hypervisor's own tables have no page there (NOACCESS, not
+     * committed) or one that cannot be written. So no command makes the hypervisor fault.
+     */
+    LAB_CMD_MAPPING_READ = 36,     /* index, offset, width -> value */
+    LAB_CMD_MAPPING_WRITE = 37,    /* index, offset, width, value */
+    LAB_CMD_MAPPING_FILL = 38,     /* index, offset, bytes (8-byte words), seed: as SECTION_FILL */
+    LAB_CMD_MAPPING_CHECKSUM = 39, /* index, offset, bytes (likewise) -> FNV-1a 64 */
+    /* index, offset -> the hypervisor's own translation: present, rights (1 R, 2 W, 4 X), type, level */
+    LAB_CMD_MAPPING_LEAF = 40,
+
+    /* ---- guest memory, pause ---- */
+
+    /*
+     * GUEST_READ, hv_guest_memory_read: device selector, gpa, bytes (32 bits; more than LAB_BUFFER_BYTES:
+     * HV_E_OUT_OF_RANGE) -> the first 8 bytes (as many as there are, the rest 0), FNV-1a 64 of all.
+     * GUEST_WRITE, hv_guest_memory_write: device selector, gpa, bytes, value: up to 8 bytes are the low ones of the
+     * value, others LAB_PATTERN(value, o) with o the offset of an 8-byte word from gpa.
+     */
+    LAB_CMD_GUEST_READ = 41,
+    LAB_CMD_GUEST_WRITE = 42,
+    /*
+     * PAUSE: depth (0..LAB_PAUSE_DEPTH, else _1), timeout in microseconds (0: none), count of ops, batch flags.
+     * Pauses the VPs `depth` times, runs the batch if the count is not 0, and resumes as often as it paused, all
+     * inside this command: a guest that stayed paused could not resume itself. -> what the batch has as RESULT(0), pauses
+     * done, resumes done; all three are written also on failure. Status: of the first of these calls that failed.
+     * RESUME: one hv_vm_resume_vps: HV_E_INVALID_STATE, as nothing is paused.
+     */
+    LAB_CMD_PAUSE = 43,
+    LAB_CMD_RESUME = 44,
 };
+
+#define LAB_BATCH_OPS            128u
+#define LAB_MAPPINGS             1088u /* more than a device may have apertures (1024) */
+#define LAB_BUFFER_BYTES         0x2000u
+#define LAB_PAUSE_DEPTH          16u
+#define LAB_ROM_BYTES            0x10000u
 
 #define LAB_TRAP_LOG             64u /* TRAP_GET of anything older or not yet recorded: HV_E_NOT_FOUND */
 
@@ -113,6 +209,19 @@ enum lab_command {
 #define LAB_BENCH_MAP_1_GIB_2M   3 /* BAR4 must be configured */
 #define LAB_BENCH_UNMAP_1_GIB_2M 4
 /* 2 MiB leaves need a BAR4 of 2 GiB or more: one of 1 GiB may get a single 1 GiB leaf. */
+#define LAB_BENCH_MAP_1_GIB_1G       5 /* BAR4 of 1 GiB or more, its window and base on 1 GiB */
+#define LAB_BENCH_MAP_512_PAGES_4K   6 /* BAR2, NO_LARGE */
+#define LAB_BENCH_REPLACE_1_PAGE     7 /* BAR2, a page of main by one of alt */
+#define LAB_BENCH_UNMAP_MIDDLE_OF_2M 8 /* BAR2, one page out of a 2 MiB leaf */
+#define LAB_BENCH_BATCH_64_REPLACE   9 /* BAR2, atomic: 64 pages with gaps, main to alt or back */
+/* The number of other one-page ranges in the BAR: in BAR4, which must be empty and have 128 MiB or more. */
+#define LAB_BENCH_MAP_WITH_100_RANGES     10
+#define LAB_BENCH_UNMAP_WITH_100_RANGES   11
+#define LAB_BENCH_MAP_WITH_10000_RANGES   12
+#define LAB_BENCH_UNMAP_WITH_10000_RANGES 13
+#define LAB_BENCH_TOGGLE_1000_RANGES      14 /* memory decode of the lab off and on, that many in BAR4 */
+#define LAB_BENCH_APERTURE_CREATE         15 /* one page at the start of guest RAM */
+#define LAB_BENCH_VIEW_MAP_1_PAGE         16 /* of alt */
 #define LAB_BENCH_PAGE \
     (LAB_SMALL_PAGE(39u) + 2u) /* the hole of BAR2 that the 1-page benchmarks use */
 #define LAB_BENCH_MAX 1000000u /* repetitions, from 1 */

@@ -97,10 +97,16 @@ static void test_registers(void **state)
     assert_int_equal(get(LAB_ARG(7), 8), 0x11223344aaaa7788);
     assert_int_equal(get(LAB_ARG(7) + 4, 4), 0x11223344);
     assert_int_equal(get(LAB_ARG(0), 8), 0);
+    set(LAB_ARG(8), 8, 8);
+    set(LAB_ARG(11) + 4, 4, 11);
+    assert_int_equal(get(LAB_ARG(8), 8), 8);
+    assert_int_equal(get(LAB_ARG(11), 8), 11ull << 32);
+    assert_int_equal(get(LAB_ARG(11) + 7, 1), 0);
+    assert_int_equal(get(LAB_ARG(7), 8), 0x11223344aaaa7788);
 
     failures = callback_failures();
     assert_int_equal(get(0xa8 + 8, 4), 0xffffffff);
-    assert_int_equal(get(0x200, 8), ~0ull);
+    assert_int_equal(get(LAB_ARG(11) + 8, 8), ~0ull);
     assert_int_equal(get(0xff8, 8), ~0ull);
     set(LAB_MAGIC, 4, 0);
     set(LAB_RESULT(0), 8, 0);
