@@ -296,6 +296,7 @@ static hv_status_t effective_type(struct lab *lab)
     lab->result[6] = report.cache_disabled;
     lab->result[7] = report.leaf_level;
     lab->result[8] = report.has_mtrr ? report.mtrr_type : LAB_NO_MTRR;
+    lab->result[9] = (uint64_t)report.pwt | (uint64_t)report.pcd << 1 | (uint64_t)report.pat << 2;
     return HV_OK;
 }
 

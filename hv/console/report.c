@@ -52,6 +52,18 @@ static void print_code(struct vm *vm, const struct guest_paging *paging, uint64_
         print_instruction(&insn);
 }
 
+/* Why an access of the guest's to `gva` has its memory type. */
+static void print_memtype(struct vp *vp, gva_t gva)
+{
+    struct hv_memtype_report type;
+    char text[HV_MEMTYPE_TEXT_BYTES];
+
+    if (hv_effective_memtype(vp, gva, &type) != HV_OK)
+        return;
+    hv_memtype_explain(&type, text, sizeof(text));
+    log_line("vm", "  memory type: %s", text);
+}
+
 /* Both translations of the address in question. */
 static void print_walks(struct vm *vm, const struct guest_paging *paging,
                         const struct hv_exit_memory *m)
@@ -66,6 +78,8 @@ static void print_walks(struct vm *vm, const struct guest_paging *paging,
     else
         log_line("vm", "  guest walk: %#llx does not translate", ULL(m->gla.v));
     pt_dump_walk(&vm->tables, m->gpa.v, "vm");
+    if (m->gla_valid)
+        print_memtype(vm->vp, m->gla);
 }
 
 static void print_access(const struct hv_exit_memory *m)

@@ -139,6 +139,18 @@ void bar_register_write(struct hv_device *device, enum hv_bar index, uint32_t va
 
 /* ---- trapped accesses: no lock is held over the device's code ---- */
 
+/* A device model's bug, mostly, so it is worth a line. */
+static __attribute__((noinline)) void count_failure(struct hv_bar_state *bar, const char *what,
+                                                    uint64_t offset, unsigned bytes,
+                                                    hv_status_t status)
+{
+    __atomic_fetch_add(&bar->callback_failures, 1, __ATOMIC_RELAXED);
+    if (log_limit_pass(&bar->device->host->access_log))
+        log_line("pci", "device 00:%02x.0 BAR%u %s of %u bytes at 0x%llx failed: %s",
+                 bar->device->slot, (unsigned)bar->index, what, bytes, (unsigned long long)offset,
+                 hv_status_name(status));
+}
+
 static uint64_t access_read(void *owner, uint64_t offset, unsigned bytes)
 {
     struct hv_bar_state *bar = owner;
@@ -151,7 +163,7 @@ static uint64_t access_read(void *owner, uint64_t offset, unsigned bytes)
     status = device->ops->read_intercepted_memory(device->context, bar->index, offset, bytes,
                                                   (uint8_t *)&value);
     if (UNLIKELY(status != HV_OK)) {
-        __atomic_fetch_add(&bar->callback_failures, 1, __ATOMIC_RELAXED);
+        count_failure(bar, "read", offset, bytes, status);
         value = ~0ull;
     }
     device_leave(device);
@@ -183,7 +195,7 @@ static void access_write(void *owner, uint64_t offset, unsigned bytes, uint64_t 
     status = device->ops->write_intercepted_memory(device->context, bar->index, offset, bytes,
                                                    (const uint8_t *)&value);
     if (UNLIKELY(status != HV_OK))
-        __atomic_fetch_add(&bar->callback_failures, 1, __ATOMIC_RELAXED);
+        count_failure(bar, "write", offset, bytes, status);
     device_leave(device);
 }
 

@@ -78,7 +78,8 @@ struct hv_device_host {
     bool started;
     uint64_t next_mem64, next_mem32, next_io; /* where the next new BAR is put */
     struct hv_bar_state *waiting;             /* wanted and not live, oldest first */
-    struct log_limit failure_log;
+    struct log_limit failure_log;             /* BARs that cannot be where they are put */
+    struct log_limit access_log; /* callbacks that failed: a guest may cause any number */
 };
 
 /* Start every device; the VM is about to run. The first failure stops those started and is returned. */

@@ -8,6 +8,7 @@
 #include "hv/pci/range.h"
 
 #define MAX_HOSTS 4u
+#define LOG_BURST 16u
 
 static struct slab host_slab = SLAB_INIT("device host", struct hv_device_host);
 static struct slab device_slab = SLAB_INIT("device", struct hv_device);
@@ -133,7 +134,7 @@ hv_status_t hv_device_host_create(struct vm *vm, uint32_t flags, struct hv_devic
         return HV_E_NO_MEMORY;
     made->vm = vm;
     made->slot_end = PCI_HOST_BRIDGE + 1;
-    made->failure_log.burst = 16;
+    made->failure_log.burst = made->access_log.burst = LOG_BURST;
     lock_acquire(&registry.lock);
     status = publish_host(vm, made);
     lock_release(&registry.lock);

@@ -149,13 +149,16 @@ const char *vm_stop_text(enum vm_stop_cause cause);
 
 /* How the type of an access comes about: everything that took part, and the result. */
 struct hv_memtype_report {
-    bool mapped; /* guest tables and second level both translate gva */
+    bool translates; /* the guest's own tables do: gpa and the guest's part are filled */
+    bool mapped;     /* so does the second level: all is filled */
     gpa_t gpa;
-    uint8_t leaf_type; /* enum memtype of the second-level leaf */
+    uint8_t guest_level; /* of the guest's leaf entry, 1..3; 0: the guest does not page */
+    bool pwt, pcd, pat; /* bits of that entry as read; pat is bit 7 of a 4 KiB entry, else bit 12 */
+    uint8_t pat_index;  /* what they choose */
+    uint8_t pat_type;   /* that entry of the guest's IA32_PAT; without paging WB */
+    uint8_t leaf_type;  /* enum memtype of the second-level leaf */
     bool ignore_pat;
     uint8_t leaf_level;  /* 1..3 */
-    uint8_t pat_index;   /* chosen by the guest's leaf entry */
-    uint8_t pat_type;    /* that entry of the guest's IA32_PAT */
     bool cache_disabled; /* a CR0.CD that is in force while the guest runs */
     bool has_mtrr;       /* the frame's MTRR takes part */
     uint8_t mtrr_type;   /* enum memtype, when has_mtrr */
@@ -165,6 +168,10 @@ struct hv_memtype_report {
 /* gva in the VP's current paging mode. HV_OK with mapped = false when it does not translate. */
 hv_status_t hv_effective_memtype(struct vp *vp, gva_t gva,
                                  struct hv_memtype_report *report) MUST_CHECK;
+
+/* The report as one sentence: "EPT says WB, guest PAT entry 1 says WC, so WC". Cut when `bytes` are too few. */
+#define HV_MEMTYPE_TEXT_BYTES 128u
+void hv_memtype_explain(const struct hv_memtype_report *report, char *text, size_t bytes);
 
 /* What the second-level translation of this machine can do (filled by the backend). */
 struct hv_caps {

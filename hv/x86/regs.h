@@ -133,6 +133,8 @@ enum selector {
 #define PTE_P     BIT(0)
 #define PTE_W     BIT(1)
 #define PTE_U     BIT(2)
+#define PTE_PWT   BIT(3)
+#define PTE_PCD   BIT(4)
 #define PTE_A     BIT(5)
 #define PTE_D     BIT(6)
 #define PTE_PS    BIT(7)

@@ -274,8 +274,17 @@ static void test_malformed_bars(void **state)
 
 /* ---- decode and moves ---- */
 
+#define FAILURE_LINES 16u /* of one host */
+
+static void expect_last_line(const char *line)
+{
+    assert_string_equal(fake_log_last, line);
+}
+
 static void test_small_bar(void **state)
 {
+    unsigned lines;
+
     (void)state;
     probe_create(probe);
     decode(probe, true);
@@ -284,12 +293,21 @@ static void test_small_bar(void **state)
     assert_int_equal(probe->last_offset, 0xf8);
     assert_ptr_equal(who_answers(MEM32 + 0x100), NULL);
     probe->access = HV_E_NOT_SUPPORTED;
+    lines = fake_log_lines;
     assert_int_equal(fake_vm_read(&world.vm, MEM32, 2), 0xffff);
-    fake_vm_write(&world.vm, MEM32, 1, 5);
+    assert_int_equal(fake_log_lines, lines + 1);
+    expect_last_line(
+        "pci: device 00:01.0 BAR0 read of 2 bytes at 0x0 failed: HV_E_NOT_SUPPORTED\n");
+    fake_vm_write(&world.vm, MEM32 + 0x10, 1, 5);
+    expect_last_line(
+        "pci: device 00:01.0 BAR0 write of 1 bytes at 0x10 failed: HV_E_NOT_SUPPORTED\n");
+    for (unsigned i = 0; i < FAILURE_LINES; i++)
+        fake_vm_write(&world.vm, MEM32, 1, 5);
+    assert_int_equal(fake_log_lines, lines + FAILURE_LINES);
     assert_int_equal(probe->last_value, 5);
     assert_int_equal(probe->device->bar[HV_BAR0].trapped_reads, 2);
-    assert_int_equal(probe->device->bar[HV_BAR0].trapped_writes, 1);
-    assert_int_equal(probe->device->bar[HV_BAR0].callback_failures, 2);
+    assert_int_equal(probe->device->bar[HV_BAR0].trapped_writes, 1 + FAILURE_LINES);
+    assert_int_equal(probe->device->bar[HV_BAR0].callback_failures, 2 + FAILURE_LINES);
 }
 
 static void test_moves(void **state)

@@ -444,6 +444,7 @@ static void test_totals(void **state)
                                                 .pat_index = 1,
                                                 .pat_type = MEMTYPE_WC,
                                                 .leaf_level = 2,
+                                                .pwt = true,
                                                 .mtrr_type = MEMTYPE_WT};
     assert_int_equal(RUN(LAB_CMD_EFFECTIVE_TYPE, 0x1000), HV_OK);
     assert_int_equal(result(0), 1);
@@ -453,9 +454,16 @@ static void test_totals(void **state)
     assert_int_equal(result(5), MEMTYPE_WC);
     assert_int_equal(result(7), 2);
     assert_int_equal(result(8), LAB_NO_MTRR);
+    assert_int_equal(result(9), 1);
     fake_vm_report.has_mtrr = true;
+    fake_vm_report.pwt = false;
+    fake_vm_report.pcd = true;
     assert_int_equal(RUN(LAB_CMD_EFFECTIVE_TYPE, 0x1000), HV_OK);
     assert_int_equal(result(8), MEMTYPE_WT);
+    assert_int_equal(result(9), 2);
+    fake_vm_report.pat = true;
+    assert_int_equal(RUN(LAB_CMD_EFFECTIVE_TYPE, 0x1000), HV_OK);
+    assert_int_equal(result(9), 6);
 }
 
 /* ---- options, BAR4, benchmarks ---- */

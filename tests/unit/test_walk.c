@@ -443,13 +443,19 @@ static void test_memtype(void **state)
         answer = report(0x7123);
         assert_true(answer.mapped);
         assert_int_equal(answer.gpa.v, KIT_BAR + 0x1123);
+        assert_true(answer.translates);
+        assert_int_equal(answer.guest_level, 1);
+        assert_int_equal(answer.pwt | answer.pcd << 1 | answer.pat << 2, index);
         assert_int_equal(answer.pat_index, index);
         assert_int_equal(answer.pat_type, pat[index]);
         assert_int_equal(answer.leaf_type, MEMTYPE_WB);
         assert_int_equal(answer.leaf_level, 1);
         assert_int_equal(answer.effective, index == 2 ? MEMTYPE_UC : pat[index]);
         kit_map(0x40000000, 0, 2, BITS_RW | flags | (index & 4 ? BIT(12) : 0));
-        assert_int_equal(report(0x40000123).pat_index, index);
+        answer = report(0x40000123);
+        assert_int_equal(answer.pat_index, index);
+        assert_int_equal(answer.guest_level, 2);
+        assert_int_equal(answer.pwt | answer.pcd << 1 | answer.pat << 2, index);
     }
     fake_backend.state.real_cr0 = CR0_CD;
     answer = report(0x7123);
@@ -467,7 +473,82 @@ static void test_memtype(void **state)
     answer = report(0x1234);
     assert_true(answer.mapped);
     assert_int_equal(answer.pat_type, MEMTYPE_WB);
+    assert_int_equal(answer.guest_level, 0);
+    assert_int_equal(answer.pwt | answer.pcd | answer.pat, 0);
     assert_int_equal(answer.effective, MEMTYPE_WB);
+}
+
+static void expect_sentence(const struct hv_memtype_report *answer, const char *sentence)
+{
+    char text[HV_MEMTYPE_TEXT_BYTES];
+
+    hv_memtype_explain(answer, text, sizeof(text));
+    assert_string_equal(text, sentence);
+}
+
+/* What really happens, and how it is told. */
+static void test_explained(void **state)
+{
+    struct hv_memtype_report answer;
+
+    (void)state;
+    hv_caps.table_format = "EPT";
+    fake_backend.state.pat = 0x0007040600070106ull; /* entry 1 is WC */
+    kit_direct(1, PT_R | PT_W, MEMTYPE_WB);
+    kit_map(0x7000, KIT_BAR + PAGE_BYTES, 1, BITS_RW | PTE_PWT);
+    answer = report(0x7000);
+    expect_sentence(&answer, "EPT says WB, guest PAT entry 1 says WC, so WC");
+    fake_backend.state.real_cr0 = CR0_CD;
+    answer = report(0x7000);
+    expect_sentence(&answer, "EPT says WB, guest PAT entry 1 says WC, but CR0.CD is set, so UC");
+    fake_backend.state.real_cr0 = 0;
+    kit_direct(1, 0, MEMTYPE_UC);
+    answer = report(0x7000);
+    expect_sentence(&answer, "EPT has no leaf for the address");
+    answer = report(0x9000);
+    expect_sentence(&answer, "the guest's tables do not translate the address");
+    fake_backend.state.efer = 0;
+    fake_backend.state.cr0 = CR0_PE;
+    answer = report(0x1234);
+    expect_sentence(&answer, "EPT says WB, the guest does not page, so WB");
+}
+
+/* What the fake backend cannot do. */
+static void test_explained_elsewhere(void **state)
+{
+    struct hv_memtype_report answer = {.translates = true,
+                                       .mapped = true,
+                                       .guest_level = 1,
+                                       .leaf_type = MEMTYPE_WC,
+                                       .ignore_pat = true,
+                                       .pat_index = 3,
+                                       .pat_type = MEMTYPE_UC,
+                                       .effective = MEMTYPE_WC};
+    char text[HV_MEMTYPE_TEXT_BYTES];
+
+    (void)state;
+    hv_caps.table_format = "EPT";
+    expect_sentence(&answer, "EPT says WC and ignores the guest's PAT, so WC");
+    hv_caps.table_format = "NPT";
+    answer = (struct hv_memtype_report){.translates = true,
+                                        .mapped = true,
+                                        .guest_level = 2,
+                                        .leaf_type = MEMTYPE_WB,
+                                        .pat_index = 7,
+                                        .pat_type = MEMTYPE_UC_MINUS,
+                                        .has_mtrr = true,
+                                        .mtrr_type = MEMTYPE_WT,
+                                        .effective = MEMTYPE_UC};
+    expect_sentence(&answer, "NPT says WB, guest PAT entry 7 says UC-, the frame's MTRR WT, so UC");
+    answer.guest_level = 0;
+    answer.cache_disabled = true;
+    expect_sentence(&answer, "NPT says WB, the guest does not page, the frame's MTRR WT, but "
+                             "CR0.CD is set, so UC");
+    answer.guest_level = 1;
+    hv_memtype_explain(&answer, text, sizeof(text));
+    assert_true(strlen(text) < HV_MEMTYPE_TEXT_BYTES - 1); /* the longest one: nothing is cut */
+    hv_memtype_explain(&answer, text, 9);
+    assert_string_equal(text, "NPT says");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, kit_open, kit_close)
@@ -475,15 +556,25 @@ static void test_memtype(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_sizes),          TEST(test_index),
-        TEST(test_not_present),    TEST(test_reserved_bits),
-        TEST(test_ignored_bits),   TEST(test_execute_disable),
-        TEST(test_large_pages),    TEST(test_rights),
-        TEST(test_tables_high),    TEST(test_tables_in_bar),
-        TEST(test_tables_nowhere), TEST(test_beyond_48_bits),
-        TEST(test_other_modes),    TEST(test_physical),
-        TEST(test_short_fetch),    TEST(test_short_fetch_limits),
+        TEST(test_sizes),
+        TEST(test_index),
+        TEST(test_not_present),
+        TEST(test_reserved_bits),
+        TEST(test_ignored_bits),
+        TEST(test_execute_disable),
+        TEST(test_large_pages),
+        TEST(test_rights),
+        TEST(test_tables_high),
+        TEST(test_tables_in_bar),
+        TEST(test_tables_nowhere),
+        TEST(test_beyond_48_bits),
+        TEST(test_other_modes),
+        TEST(test_physical),
+        TEST(test_short_fetch),
+        TEST(test_short_fetch_limits),
         TEST(test_memtype),
+        TEST(test_explained),
+        TEST(test_explained_elsewhere),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
