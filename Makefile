@@ -44,7 +44,7 @@ MEM_SRCS     := hv/mem/backing.c hv/mem/blocks.c hv/mem/frames.c hv/mem/handle.c
                 hv/mem/mapping.c hv/mem/section.c hv/mem/section_bytes.c hv/mem/slab.c hv/mem/space.c hv/mem/window.c
 MMIO_SRCS    := hv/mmio/insn.c hv/mmio/region.c
 VM_SRCS      := hv/vm/cpuid.c hv/vm/create.c hv/vm/exit.c hv/vm/host_irq.c hv/vm/io.c hv/vm/loader.c hv/vm/memtype.c \
-                hv/vm/mmio.c hv/vm/msr.c hv/vm/platform.c hv/vm/vm.c hv/vm/walk.c
+                hv/vm/mmio.c hv/vm/msr.c hv/vm/pause.c hv/vm/platform.c hv/vm/vm.c hv/vm/walk.c
 PCI_SRCS     := hv/pci/bar.c hv/pci/bus.c hv/pci/config.c hv/pci/device.c hv/pci/inspect.c hv/pci/range.c \
                 hv/pci/report.c
 CONSOLE_SRCS := hv/console/panic.c hv/console/report.c

@@ -116,8 +116,9 @@ void report_stop(const struct vm *vm)
     hv_backend->state_get(vm->vp, &state);
     paging = (struct guest_paging){state.cr0, state.cr3, state.efer};
     log_line("vm", "VM %u: %s", vm->id, vm_stop_text(vm->stop));
-    log_line("vm", "  exit: %s (raw reason %#x, info %#llx)", hv_exit_name(exit->reason),
-             exit->raw_reason, ULL(exit->raw_info));
+    if (vm->stop != VM_STOP_PAUSED) /* that one comes between two exits */
+        log_line("vm", "  exit: %s (raw reason %#x, info %#llx)", hv_exit_name(exit->reason),
+                 exit->raw_reason, ULL(exit->raw_info));
     if (memory)
         print_access(&exit->memory);
     print_registers(vm->vp, &state);

@@ -81,6 +81,17 @@ static void flush_translations(struct vp *vp, uint64_t generation)
         svm_caps.flush_by_asid ? TLB_CONTROL_FLUSH_ASID : TLB_CONTROL_FLUSH_ALL;
 }
 
+/* Something has happened to the VM since the last entry: a flush is due, or it is paused. GIF is 0. */
+static __attribute__((noinline)) enum next catch_up(struct vp *vp, uint64_t generation)
+{
+    if (!vm_entry_allowed(vp->vm, generation)) {
+        __asm__ volatile("stgi" ::: "memory");
+        return LEAVE;
+    }
+    flush_translations(vp, generation);
+    return ENTER;
+}
+
 /*
  * "In guest" is published before the generation is read, and vm_flush() bumps the generation before it
  * looks who is in a guest: one of the two sees the other. With GIF 0 a kick waits for VMRUN. No state is declared
@@ -96,7 +107,7 @@ static inline enum next enter_next(struct vp *vp)
     cpu_publish_in_guest();
     generation = __atomic_load_n(&vp->vm->generation, __ATOMIC_RELAXED);
     if (UNLIKELY(vp->flushed_generation != generation))
-        flush_translations(vp, generation);
+        return catch_up(vp, generation);
     return ENTER;
 }
 
@@ -333,8 +344,8 @@ enum next svm_handle_exit(struct vp *vp)
 void svm_vp_run(struct vp *vp)
 {
     this_cpu()->running = vp;
-    (void)enter_next(vp);
-    svm_enter(vp);
+    if (enter_next(vp) == ENTER)
+        svm_enter(vp);
     cpu_publish_out_of_guest();
     this_cpu()->running = NULL;
 }

@@ -30,7 +30,7 @@ hv_status_t vm_port_register(struct vm *vm, const struct vm_port *port)
 
 /*
  * One VP on one CPU in this version: the caller is on that CPU, so the VP is out of the guest and will see
- * the new generation before its next entry (prepare_entry in the backend). With more CPUs, the kick
+ * the new generation before its next entry (enter_next() in the backend). With more CPUs, the kick
  * and the wait for "out of guest" go between the two lines.
  */
 void vm_flush(struct vm *vm, struct pt_flush *flush)

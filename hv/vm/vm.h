@@ -56,6 +56,7 @@ struct vm_port {
     X(VM_STOP_TABLE_WALK, "a guest page table lies in memory that cannot hold one")           \
     X(VM_STOP_EVENT_DELIVERY, "event delivery touched memory that cannot take it")            \
     X(VM_STOP_ENTRY_FAILURE, "the CPU refused to enter the guest")                            \
+    X(VM_STOP_PAUSED, "paused by a device that did not resume it")                            \
     X(VM_STOP_UNEXPECTED, "an exit that nothing asked for")
 
 #define VM_STOP_ENUM(name, text) name,
@@ -75,13 +76,21 @@ struct vm_stats {
 
 struct vp;
 
+/*
+ * In vm->generation while the VM is paused. No VP's flushed_generation has it, so the one compare that every entry to
+ * the guest makes anyway sees a pause too.
+ */
+#define VM_PAUSED     BIT(63)
+#define VM_MAX_PAUSES UINT32_MAX
+
 struct vm {
     uint32_t id;
     struct lock tables_lock; /* guards tables, pool, regions, generation changes */
     struct pt_pool pool;
     struct pt_root tables;
-    uint64_t
-        generation; /* of the translations; a CPU that entered with an older one flushes first */
+    /* Of the translations: a CPU that entered with an older one flushes first. While paused with VM_PAUSED. */
+    uint64_t generation;
+    uint32_t pauses; /* that were not resumed yet */
     unsigned ram_count;
     struct vm_ram ram[VM_MAX_RAM];
     struct mmio_map regions;
@@ -137,11 +146,19 @@ void vm_flush(struct vm *vm, struct pt_flush *flush);
 /*
  * Keep every VP out of the guest, at an instruction boundary with its trapped access finished, until the matching resume;
  * calls nest. From inside a device callback the calling VP counts as paused: its access completes after the resume.
- * timeout_us 0: as long as it takes; else HV_E_TIMEOUT and nothing changed. vm NULL _1.
- * hv_vm_resume_vps() without a pause: HV_E_INVALID_STATE.
+ * timeout_us 0: as long as it takes; else HV_E_TIMEOUT and nothing changed. vm NULL _1; HV_E_QUOTA: VM_MAX_PAUSES.
+ * hv_vm_resume_vps(): vm NULL _1; without a pause HV_E_INVALID_STATE. Both take tables_lock and, as they may have to
+ * wait for a VP that runs a callback, are called with no lock held. A VM that would enter its guest while paused ends with
+ * VM_STOP_PAUSED: its only VP is the one that should have resumed it.
  */
 hv_status_t hv_vm_pause_vps(struct vm *vm, uint64_t timeout_us) MUST_CHECK;
 hv_status_t hv_vm_resume_vps(struct vm *vm);
+
+/*
+ * For the backend, before an entry for which the generation was found to be another than the VP's. False: the VM is paused
+ * and does not enter; vm->stop is set.
+ */
+bool vm_entry_allowed(struct vm *vm, uint64_t generation);
 
 /* End the VM: the first cause and the exit that brought it (NULL: none in particular) stay. */
 void vm_stop(struct vm *vm, const struct hv_exit *exit, enum vm_stop_cause cause);

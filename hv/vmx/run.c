@@ -265,11 +265,21 @@ static void flush_translations(struct vp *vp, uint64_t generation)
     invept(INVEPT_SINGLE_CONTEXT, vmx_of(vp)->eptp);
 }
 
+/* Something has happened to the VM since the last entry: a flush is due, or it is paused. */
+static __attribute__((noinline)) enum next catch_up(struct vp *vp, uint64_t generation,
+                                                    enum next how)
+{
+    if (!vm_entry_allowed(vp->vm, generation))
+        return LEAVE;
+    flush_translations(vp, generation);
+    return how;
+}
+
 /*
  * "In guest" is published before the generation is read, and vm_flush() bumps the generation before it
  * looks who is in a guest: one of the two sees the other.
  */
-static inline void prepare_entry(struct vp *vp)
+static inline enum next enter_next(struct vp *vp, enum next how)
 {
     uint64_t generation;
 
@@ -278,12 +288,7 @@ static inline void prepare_entry(struct vp *vp)
     cpu_publish_in_guest();
     generation = __atomic_load_n(&vp->vm->generation, __ATOMIC_RELAXED);
     if (UNLIKELY(vp->flushed_generation != generation))
-        flush_translations(vp, generation);
-}
-
-static inline enum next enter_next(struct vp *vp, enum next how)
-{
-    prepare_entry(vp);
+        how = catch_up(vp, generation, how);
     return how;
 }
 
@@ -382,8 +387,7 @@ void vmx_vp_run(struct vp *vp)
     struct hv_exit failure = {.reason = HV_EXIT_FAILURE};
 
     this_cpu()->running = vp;
-    prepare_entry(vp);
-    if (vmx_enter(vp) != 0) {
+    if (enter_next(vp, ENTER_ALL) != LEAVE && vmx_enter(vp) != 0) {
         failure.rip = vmread_natural(VMCS_GUEST_RIP);
         failure.raw_info = vmread32(VMCS_INSTRUCTION_ERROR);
         (void)vm_exit(vp, &failure);

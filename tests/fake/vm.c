@@ -76,6 +76,12 @@ void vm_flush(struct vm *vm, struct pt_flush *flush)
     pt_flush_done(&vm->tables, flush);
 }
 
+void vm_stop(struct vm *vm, const struct hv_exit *exit, enum vm_stop_cause cause)
+{
+    (void)exit;
+    vm->stop = cause;
+}
+
 hv_status_t hv_effective_memtype(struct vp *vp, gva_t gva, struct hv_memtype_report *report)
 {
     (void)vp;

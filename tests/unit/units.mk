@@ -65,7 +65,7 @@ PCI_WORLD_SRCS := tests/unit/pci_world.c tests/fake/blocks.c tests/fake/phys.c t
     tests/fake/slab.c tests/fake/vm.c tests/fake/window.c ept/ept.c ept/report.c ept/format.c ept/memtype.c ept/pool.c \
     hv/base/log.c hv/base/status.c hv/base/tree.c hv/mem/backing.c hv/mem/frames.c hv/mem/handle.c \
     hv/mem/ledger.c hv/mem/mapping.c hv/mem/section.c hv/mem/section_bytes.c hv/mmio/region.c hv/pci/bar.c hv/pci/bus.c \
-    hv/pci/config.c hv/pci/device.c hv/pci/inspect.c hv/pci/range.c hv/pci/report.c
+    hv/pci/config.c hv/pci/device.c hv/pci/inspect.c hv/pci/range.c hv/pci/report.c hv/vm/pause.c
 UNITS += test_range
 test_range_SRCS := $(PCI_WORLD_SRCS)
 UNITS += test_bus
@@ -77,7 +77,7 @@ test_lab_SRCS := $(PCI_WORLD_SRCS) drivers/virtual/lab.c drivers/virtual/lab_com
 VM_KIT_SRCS := tests/unit/vm_kit.c tests/fake/backend.c tests/fake/blocks.c tests/fake/phys.c \
     tests/fake/ptstore.c tests/fake/window.c ept/ept.c ept/format.c ept/memtype.c ept/pool.c ept/report.c hv/base/log.c \
     hv/base/status.c hv/mmio/insn.c hv/mmio/region.c hv/vm/cpuid.c hv/vm/exit.c hv/vm/io.c \
-    hv/vm/memtype.c hv/vm/mmio.c hv/vm/msr.c hv/vm/platform.c hv/vm/vm.c hv/vm/walk.c
+    hv/vm/memtype.c hv/vm/mmio.c hv/vm/msr.c hv/vm/pause.c hv/vm/platform.c hv/vm/vm.c hv/vm/walk.c
 UNITS += test_walk
 test_walk_SRCS := $(VM_KIT_SRCS)
 UNITS += test_mmio
@@ -86,6 +86,8 @@ UNITS += test_mmiopages
 test_mmiopages_SRCS := $(VM_KIT_SRCS)
 UNITS += test_vmpolicy
 test_vmpolicy_SRCS := $(VM_KIT_SRCS)
+UNITS += test_pause
+test_pause_SRCS := $(VM_KIT_SRCS)
 UNITS += test_vmexits
 test_vmexits_SRCS := $(VM_KIT_SRCS)
 # hv/vm/cpuid.c is included, with another CPUID instruction.
