@@ -1,6 +1,6 @@
 /*
- * Owns:     how ept/ finds and loads an entry; shared by ept.c and report.c only.
- * Promises: each look at an entry is one load.
+ * Owns:     how ept/ finds, loads and stores an entry, and what its files call in each other.
+ * Promises: each look at an entry is one load, each change one store.
  * Needs:    ept/ept.h, the direct map.
  * Never:    included outside ept/.
  */
@@ -42,5 +42,85 @@ static inline uint64_t *walk_slot(hpa_t table, uint64_t word)
 {
     return (uint64_t *)direct(table) + (word >> (64u - ENTRY_BITS));
 }
+
+/* The table that an entry lies in, by its live count. */
+static inline uint16_t *live_of(const uint64_t *entry)
+{
+    return pt_pool_live(direct_to_hpa(entry));
+}
+
+static inline uint64_t put(struct pt_root *root, uint64_t *entry, uint64_t value, bool live)
+{
+    root->stores++;
+    return pt_store(entry, value, live);
+}
+
+/* The entry of `level` for addr when all tables on the way are there, else NULL. */
+static inline uint64_t *find(const struct pt_root *root, uint64_t addr, unsigned level)
+{
+    uint64_t large = root->fmt->large;
+    uint64_t word = WALK_WORD(addr);
+    hpa_t table = root->root;
+
+    for (unsigned at = PT_LEVELS; at != level; at--, word <<= ENTRY_BITS) {
+        uint64_t value = load(walk_slot(table, word));
+
+        if (UNLIKELY(value == 0 || (value & large) != 0))
+            return NULL;
+        table = next_table(value);
+    }
+    return walk_slot(table, word);
+}
+
+/* The largest level, up to `max_level`, of which an entry at `at` lies wholly within `bytes`. */
+static inline unsigned level_inside(uint64_t at, uint64_t bytes, unsigned max_level)
+{
+    unsigned level = 1;
+
+    while (level < max_level && (at & (pt_span(level + 1) - 1)) == 0 && bytes >= pt_span(level + 1))
+        level++;
+    return level;
+}
+
+/* Entries of one table from addr on that lie wholly within `bytes`. addr is aligned to the level. */
+static inline uint64_t entries_inside(uint64_t addr, uint64_t bytes, unsigned level)
+{
+    uint64_t room = ENTRIES - ((addr >> shift_of(level)) & (ENTRIES - 1));
+
+    return MIN(room, bytes >> shift_of(level));
+}
+
+/*
+ * Entries of `level` from `entry` on, up to `count`, that one step may deal with: where each may be a subtree of more
+ * than one table, the first that is one is the last.
+ */
+static inline uint64_t entries_of_step(const struct pt_root *root, const uint64_t *entry,
+                                       uint64_t count, unsigned level)
+{
+    uint64_t i = 0;
+
+    if (level <= 2)
+        return count;
+    while (i < count) {
+        uint64_t value = load(entry + i++);
+
+        if (value != 0 && !pt_is_leaf(root->fmt, value, level))
+            break;
+    }
+    return i;
+}
+
+/* The table is out of the tree; CPUs may still walk it until the flush. */
+void pt_bury(struct pt_flush *flush, hpa_t table);
+
+/* Bury a table with everything below it. Entries stay as they are: a CPU may be walking them. */
+void pt_bury_subtree(struct pt_root *root, hpa_t table, unsigned level, struct pt_flush *flush);
+
+/*
+ * Put a full table in the place of the large leaf `old` of `level` in `entry`; takes that table. Each page keeps its
+ * translation.
+ */
+hpa_t pt_split(struct pt_root *root, uint64_t *entry, uint64_t old, unsigned level,
+               struct pt_flush *flush);
 
 #endif

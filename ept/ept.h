@@ -33,23 +33,21 @@ struct pt_root {
     const struct pt_format *fmt;
     struct pt_pool *pool;
     hpa_t root;
-    uint8_t max_level; /* largest leaf that the CPU has: 1..3 */
-    bool
-        keep_empty; /* emptied tables stay in the tree: what was unmapped in one piece can be mapped
-                          again in the same piece without taking a table (the direct map) */
+    uint8_t max_level;          /* largest leaf that the CPU has: 1..3 */
     uint64_t leaves[PT_LEVELS]; /* [level]: present leaves now; [0] unused */
     uint64_t stores;            /* entry stores since creation */
 };
 
 /*
  * The duty that changes leave behind. Zero-initialise; hand it to as many changes as you like; then make
- * every CPU that may use the root flush it if `needed`, wait for them, and call pt_flush_done().
+ * every CPU that may use the root flush it if `needed`, wait for them, and call pt_flush_done(), which keeps
+ * `filled` and `taken`.
  */
 struct pt_flush {
     bool needed;
     bool
-        filled; /* a table became full, and not by one change alone: pt_joinable() may be worth asking */
-    uint64_t taken; /* tables taken out of the pool's reservation; pt_flush_done() keeps it */
+        filled; /* pt_joinable() may be worth asking: a change of a part left a table full of leaves */
+    uint64_t taken; /* tables taken out of the pool's reservation */
     hpa_t dead;     /* chain of tables (pt_pool_link) that wait for the flush; 0 ends it */
 };
 
@@ -89,8 +87,9 @@ void pt_map(struct pt_root *root, uint64_t addr, hpa_t frame, uint64_t pages,
 void pt_unmap(struct pt_root *root, uint64_t addr, uint64_t pages, struct pt_flush *flush);
 
 /*
- * Likewise, in steps: a part of the work with at most 512 leaves (or 513 tables) touched, so that a lock need not be
- * held for longer than that. Returns the pages done, at least 1; the caller goes on behind them. pages is not 0.
+ * Likewise, in steps: a part of the work with at most 512 leaves, or 513 tables that leave the tree, so that a lock need
+ * not be held for longer than that. (A large leaf in the way is split, as ever.) Returns the pages done, at least 1; the
+ * caller goes on behind them. pages is not 0. All steps of a change together take no more tables than the one call does.
  */
 uint64_t pt_map_step(struct pt_root *root, uint64_t addr, hpa_t frame, uint64_t pages,
                      const struct pt_attr *attr, struct pt_flush *flush);
@@ -100,14 +99,16 @@ uint64_t pt_unmap_step(struct pt_root *root, uint64_t addr, uint64_t pages, stru
 void pt_unmap_keep(struct pt_root *root, uint64_t addr, uint64_t pages, struct pt_flush *flush);
 
 /*
- * True when the table whose entries are leaves of `level` - 1 around addr is full and says exactly what one leaf of
- * `level` (2 or 3, at most root->max_level) could say.
+ * True when the table of leaves of `level` - 1 around addr is full and says exactly what one leaf of `level` (2 or 3)
+ * would say, and the root may have such leaves. Whether whoever mapped the parts wants them in one (their
+ * attr.max_level) is not known here. A table with one page that differs is given up at once when addr is that page.
  */
 bool pt_joinable(const struct pt_root *root, uint64_t addr, unsigned level);
 
 /*
  * Put that leaf in the table's place: one store, each page keeps its translation. pt_joinable() has said true. Accessed and
- * dirty bits of the parts are kept, put together. To split it again takes a table.
+ * dirty bits of the parts are kept, put together, but for those that a CPU sets in the old table until the flush. To
+ * split it again takes a table.
  */
 void pt_join(struct pt_root *root, uint64_t addr, unsigned level, struct pt_flush *flush);
 
@@ -115,8 +116,8 @@ void pt_join(struct pt_root *root, uint64_t addr, unsigned level, struct pt_flus
 void pt_flush_done(struct pt_root *root, struct pt_flush *flush);
 
 /*
- * Likewise in steps, for a long chain: pt_flush_clean() zeroes dead tables and needs no lock; pt_flush_done_step() gives at
- * most `tables` of them back and returns true when there are more.
+ * Likewise in steps, for a long chain, after the flush too: pt_flush_clean() zeroes the dead tables and needs no lock;
+ * pt_flush_done_step() gives at most `tables` of them back and returns true when there are more.
  */
 void pt_flush_clean(struct pt_flush *flush);
 bool pt_flush_done_step(struct pt_root *root, struct pt_flush *flush, unsigned tables);

@@ -1,6 +1,6 @@
 /*
  * Owns:     the page-table formats, each as one table of masks.
- * Promises: the walk (ept.c) knows no format; a format is data and nothing else.
+ * Promises: the walk knows no format; a format is data and nothing else.
  * Needs:    ept/memtype.h.
  * Never:    a function pointer, a vendor test.
  */

@@ -101,7 +101,7 @@ static inline unsigned pt_pool_index(hpa_t table)
     return (unsigned)(table.v / PAGE_BYTES) % PT_BLOCK_FRAMES;
 }
 
-/* The number of present entries in a table; ept.c keeps it. Any address inside the table will do. */
+/* The number of present entries in a table; the files of the walk keep it. Any address inside the table will do. */
 static inline uint16_t *pt_pool_live(hpa_t table)
 {
     return &pt_pool_block(table)->live[pt_pool_index(table)];

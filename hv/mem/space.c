@@ -34,7 +34,7 @@ static hv_status_t map(uint64_t address, hpa_t frame, uint64_t pages, const stru
     return HV_OK;
 }
 
-/* Table pages for the windows stay for ever (keep_empty), so that opening one cannot fail. */
+/* Table pages for the windows stay for ever, so that opening one cannot fail. */
 static hv_status_t create_windows(void)
 {
     struct pt_flush flush = {0};
@@ -43,7 +43,7 @@ static hv_status_t create_windows(void)
 
     if (status != HV_OK)
         return status;
-    pt_unmap(&root, SPACE_WINDOW_BASE, WINDOW_PAGES, &flush);
+    pt_unmap_keep(&root, SPACE_WINDOW_BASE, WINDOW_PAGES, &flush);
     pt_flush_done(&root, &flush);
     return HV_OK;
 }
@@ -54,7 +54,6 @@ hv_status_t space_create(const struct space_part *parts, unsigned part_count,
     const unsigned levels = cpuid(0x80000001, 0).edx & CPUID_8000_0001_EDX_1G ? 3 : 2;
     hv_status_t status = pt_root_create(&root, &pt_format_stage1, &pool, levels);
 
-    root.keep_empty = true;
     for (unsigned i = 0; status == HV_OK && i < part_count; i++) {
         struct pt_attr attr = {.rights = parts[i].rights, .memtype = MEMTYPE_WB, .max_level = 1};
 
@@ -93,7 +92,7 @@ static void unmap(uint64_t address, uint64_t pages)
 {
     struct pt_flush flush = {0};
 
-    pt_unmap(&root, address, pages, &flush);
+    pt_unmap_keep(&root, address, pages, &flush);
     if (flush.needed)
         flush_pages(address, pages);
     pt_flush_done(&root, &flush);
@@ -122,7 +121,7 @@ hv_status_t space_direct_remove(hpa_t base, uint64_t pages)
 }
 
 /*
- * The tables that the removal left are kept (keep_empty), so mapping the same run again takes none: whatever
+ * The tables that the removal left are kept, so mapping the same run again takes none: whatever
  * lies between its ends is one entry at the level at which it was removed.
  */
 void space_direct_restore(hpa_t base, uint64_t pages)

@@ -81,19 +81,26 @@ static uint64_t map(uint64_t addr, uint64_t frame, uint64_t bytes, const struct 
     return used;
 }
 
-static uint64_t unmap(uint64_t addr, uint64_t bytes)
+typedef void unmapper(struct pt_root *, uint64_t addr, uint64_t pages, struct pt_flush *);
+
+static uint64_t unmap_by(unmapper *call, uint64_t addr, uint64_t bytes)
 {
     uint64_t need = pt_tables_needed_unmap(&root, addr, bytes / PAGE_BYTES);
     uint64_t used = pool.used_tables;
 
     assert_int_equal(pt_pool_reserve(&pool, need), HV_OK);
     watch_unmap(addr, bytes / PAGE_BYTES);
-    pt_unmap(&root, addr, bytes / PAGE_BYTES, &flush);
+    call(&root, addr, bytes / PAGE_BYTES, &flush);
     watch_done(&flush);
     pt_pool_unreserve(&pool, pool.reserved);
     used = pool.used_tables - used;
     assert_true(used <= need);
     return used;
+}
+
+static uint64_t unmap(uint64_t addr, uint64_t bytes)
+{
+    return unmap_by(pt_unmap, addr, bytes);
 }
 
 static void expect_leaf(uint64_t addr, unsigned level, uint64_t entry)
@@ -401,13 +408,12 @@ static void kept_tables(void **state)
     const uint64_t addr = GIB(8) - MIB(4);
 
     (void)state;
-    root.keep_empty = true;
     watch_start(&root, addr, PAGE_BYTES, 2048);
     map(addr, addr, MIB(8), &rw_wb);
     for (unsigned i = 0; i < 2; i++) {
         uint64_t used;
 
-        unmap(addr + KIB(40), MIB(3));
+        unmap_by(pt_unmap_keep, addr + KIB(40), MIB(3));
         finish_flush();
         used = pool.used_tables;
         fake_blocks_exhaust(true);
@@ -418,15 +424,15 @@ static void kept_tables(void **state)
         assert_true(pool.used_tables == used);
         finish_flush();
     }
-    unmap(addr, MIB(8));
+    unmap_by(pt_unmap_keep, addr, MIB(8));
     finish_flush();
     expect_leaves(0, 0, 0);
     expect_absent(addr + KIB(40), 1);
     /* A leaf, and behind it a table that has to stay. */
     map(addr, addr, MIB(8), &rw_wb);
     finish_flush();
-    unmap(addr + MIB(2), KIB(4));
-    unmap(addr, MIB(4));
+    unmap_by(pt_unmap_keep, addr + MIB(2), KIB(4));
+    unmap_by(pt_unmap_keep, addr, MIB(4));
     finish_flush();
     expect_absent(addr, 2);
     expect_absent(addr + MIB(2), 1);

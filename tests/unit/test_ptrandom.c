@@ -121,7 +121,7 @@ static void run_op(struct pt_root *root, const struct plan *plan, const struct o
         pt_map(root, addr, op->frame, op->pages, &op->attr, flush);
     } else {
         watch_unmap(op->addr, op->pages);
-        pt_unmap(root, addr, op->pages, flush);
+        (plan->keep_empty ? pt_unmap_keep : pt_unmap)(root, addr, op->pages, flush);
     }
     watch_done(flush);
     assert_true(pool->used_tables - used <= need);
@@ -160,7 +160,6 @@ static void run_plan(const struct plan *plan)
     struct pt_flush flush = {0};
 
     assert_int_equal(pt_root_create(&root, plan->fmt, &pool, plan->max_level), HV_OK);
-    root.keep_empty = plan->keep_empty;
     watch_start(&root, plan->base, plan->unit, WATCH_UNITS);
     for (unsigned i = 0; i < plan->ops; i++) {
         struct op op = random_op(plan);
@@ -172,7 +171,6 @@ static void run_plan(const struct plan *plan)
             flush_now(&root, &flush);
     }
     watch_hardware(0);
-    root.keep_empty = false;
     watch_unmap(plan->base, WATCH_UNITS * plan->unit / PAGE_BYTES);
     pt_unmap(&root, plan->base | plan->canon, WATCH_UNITS * plan->unit / PAGE_BYTES, &flush);
     watch_done(&flush);

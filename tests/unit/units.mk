@@ -31,7 +31,7 @@ UNITS += test_pool
 test_pool_SRCS := ept/pool.c tests/fake/blocks.c
 
 UNITS += test_ept
-test_ept_SRCS := ept/ept.c ept/report.c ept/pool.c ept/format.c ept/memtype.c hv/base/log.c tests/fake/blocks.c \
+test_ept_SRCS := $(EPT_SRCS) hv/base/log.c tests/fake/blocks.c \
                  tests/fake/ptwatch.c
 
 UNITS += test_ptrandom
@@ -62,7 +62,7 @@ test_section_bytes_SRCS := $(test_section_SRCS)
 
 # hv/pci: everything below it is the real thing, on fake memory, slabs and table blocks.
 PCI_WORLD_SRCS := tests/unit/pci_world.c tests/fake/blocks.c tests/fake/phys.c tests/fake/ptstore.c \
-    tests/fake/slab.c tests/fake/vm.c tests/fake/window.c ept/ept.c ept/report.c ept/format.c ept/memtype.c ept/pool.c \
+    tests/fake/slab.c tests/fake/vm.c tests/fake/window.c $(EPT_SRCS) \
     hv/base/log.c hv/base/status.c hv/base/tree.c hv/mem/backing.c hv/mem/frames.c hv/mem/handle.c \
     hv/mem/ledger.c hv/mem/mapping.c hv/mem/section.c hv/mem/section_bytes.c hv/mmio/region.c hv/pci/bar.c hv/pci/bus.c \
     hv/pci/config.c hv/pci/device.c hv/pci/inspect.c hv/pci/range.c hv/pci/report.c hv/vm/pause.c
@@ -75,7 +75,7 @@ test_lab_SRCS := $(PCI_WORLD_SRCS) drivers/virtual/lab.c drivers/virtual/lab_com
 
 # hv/vm: the core under a fake backend, on fake memory.
 VM_KIT_SRCS := tests/unit/vm_kit.c tests/fake/backend.c tests/fake/blocks.c tests/fake/phys.c \
-    tests/fake/ptstore.c tests/fake/window.c ept/ept.c ept/format.c ept/memtype.c ept/pool.c ept/report.c hv/base/log.c \
+    tests/fake/ptstore.c tests/fake/window.c $(EPT_SRCS) hv/base/log.c \
     hv/base/status.c hv/mmio/insn.c hv/mmio/region.c hv/vm/cpuid.c hv/vm/exit.c hv/vm/io.c \
     hv/vm/memtype.c hv/vm/mmio.c hv/vm/msr.c hv/vm/pause.c hv/vm/platform.c hv/vm/vm.c hv/vm/walk.c
 UNITS += test_walk
