@@ -40,7 +40,8 @@ endif
 BASE_SRCS    := hv/base/log.c hv/base/status.c hv/base/string.c hv/base/tree.c
 X86_SRCS     := hv/x86/desc.c hv/x86/isr.asm hv/x86/mtrr.c
 EPT_SRCS     := ept/ept.c ept/format.c ept/join.c ept/map.c ept/memtype.c ept/pool.c ept/report.c ept/unmap.c
-MEM_SRCS     := hv/mem/backing.c hv/mem/blocks.c hv/mem/frames.c hv/mem/handle.c hv/mem/ledger.c \
+MEM_SRCS     := hv/mem/backing.c hv/mem/blocks.c hv/mem/commit.c hv/mem/extents.c hv/mem/frames.c \
+                hv/mem/handle.c hv/mem/ledger.c \
                 hv/mem/mapping.c hv/mem/section.c hv/mem/section_bytes.c hv/mem/slab.c hv/mem/space.c hv/mem/window.c
 MMIO_SRCS    := hv/mmio/insn.c hv/mmio/region.c
 VM_SRCS      := hv/vm/cpuid.c hv/vm/create.c hv/vm/exit.c hv/vm/host_irq.c hv/vm/io.c hv/vm/loader.c hv/vm/memtype.c \

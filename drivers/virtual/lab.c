@@ -214,19 +214,24 @@ static void lab_stop(void *context)
 
 /* ---- power-on and tear-down ---- */
 
-void lab_fill(struct section *section, uint64_t offset, uint64_t bytes, uint64_t seed)
+hv_status_t lab_fill(struct section *section, uint64_t offset, uint64_t bytes, uint64_t seed)
 {
     uint64_t words[LAB_MARKED_BYTES / sizeof(uint64_t)];
+    hv_status_t status = HV_OK;
 
-    while (bytes != 0) {
+    if (!section_is_committed(section, offset >> PAGE_SHIFT,
+                              pages_of((offset & PAGE_MASK) + bytes)))
+        return HV_E_NOT_MAPPED;
+    while (status == HV_OK && bytes != 0) {
         uint64_t now = MIN(bytes, sizeof(words));
 
         for (uint64_t i = 0; i < now / sizeof(words[0]); i++)
             words[i] = LAB_PATTERN(seed, offset + i * sizeof(words[0]));
-        section_write(section, offset, words, now);
+        status = section_write(section, offset, words, now);
         offset += now;
         bytes -= now;
     }
+    return status;
 }
 
 /* A section whose pages carry the pattern at both ends: enough to tell every page from every other. */
@@ -241,12 +246,14 @@ static hv_status_t make_section(hv_handle_t *handle, const char *name, uint64_t 
         status = section_ref(*handle, HV_SECTION_MAP_WRITE, SECTION_USER_VIEW, &section);
     if (status != HV_OK)
         return status;
-    for (uint64_t page = 0; page < SECTION_BYTES; page += PAGE_BYTES) {
-        lab_fill(section, page, LAB_MARKED_BYTES, seed);
-        lab_fill(section, page + PAGE_BYTES - LAB_MARKED_BYTES, LAB_MARKED_BYTES, seed);
+    for (uint64_t page = 0; status == HV_OK && page < SECTION_BYTES; page += PAGE_BYTES) {
+        status = lab_fill(section, page, LAB_MARKED_BYTES, seed);
+        if (status == HV_OK)
+            status =
+                lab_fill(section, page + PAGE_BYTES - LAB_MARKED_BYTES, LAB_MARKED_BYTES, seed);
     }
     section_unref(section, SECTION_USER_VIEW);
-    return HV_OK;
+    return status;
 }
 
 static void close_handles(struct lab *lab)

@@ -56,7 +56,10 @@ struct lab {
 /* Carry out a command: sets lab->status, and lab->result[] when it succeeds. */
 void lab_command(struct lab *lab, uint32_t command);
 
-/* A section's bytes get LAB_PATTERN(seed, offset). Offset and bytes are multiples of 8. */
-void lab_fill(struct section *section, uint64_t offset, uint64_t bytes, uint64_t seed);
+/*
+ * A section's bytes get LAB_PATTERN(seed, offset). Offset and bytes are multiples of 8. HV_E_NOT_MAPPED: a page of them
+ * has no frame, nothing was written.
+ */
+hv_status_t lab_fill(struct section *section, uint64_t offset, uint64_t bytes, uint64_t seed);
 
 #endif

@@ -188,9 +188,9 @@ static hv_status_t read_section(struct lab *lab)
 
     if (status != HV_OK)
         return status;
-    section_read(section, lab->arg[1], &lab->result[0], sizeof(uint64_t));
+    status = section_read(section, lab->arg[1], &lab->result[0], sizeof(uint64_t));
     section_unref(section, SECTION_USER_VIEW);
-    return HV_OK;
+    return status;
 }
 
 static hv_status_t write_section(struct lab *lab)
@@ -201,9 +201,9 @@ static hv_status_t write_section(struct lab *lab)
 
     if (status != HV_OK)
         return status;
-    section_write(section, lab->arg[1], &lab->arg[2], sizeof(uint64_t));
+    status = section_write(section, lab->arg[1], &lab->arg[2], sizeof(uint64_t));
     section_unref(section, SECTION_USER_VIEW);
-    return HV_OK;
+    return status;
 }
 
 static hv_status_t fill_section(struct lab *lab)
@@ -213,9 +213,9 @@ static hv_status_t fill_section(struct lab *lab)
 
     if (status != HV_OK)
         return status;
-    lab_fill(section, lab->arg[1], lab->arg[2], lab->arg[3]);
+    status = lab_fill(section, lab->arg[1], lab->arg[2], lab->arg[3]);
     section_unref(section, SECTION_USER_VIEW);
-    return HV_OK;
+    return status;
 }
 
 static hv_status_t checksum_section(struct lab *lab)
@@ -225,9 +225,9 @@ static hv_status_t checksum_section(struct lab *lab)
 
     if (status != HV_OK)
         return status;
-    lab->result[0] = section_checksum(section, lab->arg[1], lab->arg[2]);
+    status = section_checksum(section, lab->arg[1], lab->arg[2], &lab->result[0]);
     section_unref(section, SECTION_USER_VIEW);
-    return HV_OK;
+    return status;
 }
 
 /* ---- what the hypervisor counts and maps ---- */

@@ -5,18 +5,11 @@
 #include "hv/base/lock.h"
 #include "hv/base/string.h"
 #include "hv/mem/frames.h"
-#include "hv/mem/slab.h"
 #include "hv/mem/space.h"
 #include "hv/mem/window.h"
 
 #define LARGE_BYTES         (LARGE_PAGES * PAGE_BYTES)
 #define ARCHITECTURAL_LIMIT (1ull << 52)
-
-struct backing_extent {
-    struct tree_node node; /* key: first section page */
-    hpa_t base;
-    uint64_t pages;
-};
 
 struct span {
     hpa_t base;
@@ -32,24 +25,6 @@ static struct module {
 static struct span forbidden[SECTION_MAX_FORBIDDEN];
 static unsigned forbidden_count;
 static uint64_t physical_limit = ARCHITECTURAL_LIMIT;
-static uint64_t ram_pages; /* of anonymous backings now; atomic */
-
-static struct slab extent_slab = SLAB_INIT("extents", struct backing_extent);
-
-static struct backing_extent *extent_of(struct tree_node *node)
-{
-    return node != NULL ? CONTAINER_OF(node, struct backing_extent, node) : NULL;
-}
-
-static struct backing_extent *first_extent(const struct backing *backing)
-{
-    return extent_of(tree_first(&backing->extents));
-}
-
-static struct backing_extent *next_extent(const struct backing_extent *extent)
-{
-    return extent_of(tree_next(&extent->node));
-}
 
 /* ---- what boot tells ---- */
 
@@ -171,124 +146,6 @@ hv_status_t backing_check(const struct hv_section_backing *spec, uint64_t max_si
     return check_fit(&span, max_size, attributes, bytes);
 }
 
-/* ---- extents ---- */
-
-/* Add a run behind the last extent, `last`, or make that longer. */
-static hv_status_t append(struct backing *backing, struct backing_extent **last, hpa_t base,
-                          uint64_t pages)
-{
-    struct backing_extent *extent = *last;
-
-    if (extent != NULL && extent->base.v + (extent->pages << PAGE_SHIFT) == base.v) {
-        extent->pages += pages;
-    } else {
-        extent = slab_alloc(&extent_slab);
-        if (extent == NULL)
-            return HV_E_NO_MEMORY;
-        extent->node.key = backing->pages;
-        extent->base = base;
-        extent->pages = pages;
-        tree_insert(&backing->extents, &extent->node);
-        *last = extent;
-    }
-    backing->pages += pages;
-    return HV_OK;
-}
-
-static void drop_extents(struct backing *backing)
-{
-    struct backing_extent *extent;
-
-    while ((extent = first_extent(backing)) != NULL) {
-        tree_remove(&backing->extents, &extent->node);
-        if (backing->origin == BACKING_ANONYMOUS)
-            frames_free(&hv_frames, extent->base, extent->pages);
-        slab_free(&extent_slab, extent);
-    }
-    backing->pages = 0;
-}
-
-static void restore_before(const struct backing *backing, const struct backing_extent *end)
-{
-    for (struct backing_extent *e = first_extent(backing); e != end; e = next_extent(e))
-        space_direct_restore(e->base, e->pages);
-}
-
-/* Out of the direct map, all or nothing, and with no line of it left in a cache. */
-static hv_status_t remove_direct(const struct backing *backing)
-{
-    for (struct backing_extent *e = first_extent(backing); e != NULL; e = next_extent(e)) {
-        hv_status_t status = space_direct_remove(e->base, e->pages);
-
-        if (status != HV_OK) {
-            restore_before(backing, e);
-            return status;
-        }
-    }
-    for (struct backing_extent *e = first_extent(backing); e != NULL; e = next_extent(e))
-        window_flush_lines(e->base, e->pages);
-    return HV_OK;
-}
-
-/* ---- anonymous frames ---- */
-
-/* A run for the next `pages` or fewer pages, aligned for the largest leaf that it can fill. */
-static hv_status_t take_run(uint64_t pages, uint32_t attributes, hpa_t *base, uint64_t *got)
-{
-    *got = pages;
-    if (pages >= HUGE_PAGES && frames_alloc(&hv_frames, pages, HUGE_PAGES, base) == HV_OK)
-        return HV_OK;
-    if (attributes & HV_SEC_CONTIGUOUS) {
-        if (pages >= LARGE_PAGES && frames_alloc(&hv_frames, pages, LARGE_PAGES, base) == HV_OK)
-            return HV_OK;
-        if (attributes & HV_SEC_LARGE_PAGES)
-            return HV_E_COMMITMENT_LIMIT;
-        return frames_alloc(&hv_frames, pages, 1, base) == HV_OK ? HV_OK : HV_E_COMMITMENT_LIMIT;
-    }
-    if (frames_alloc_extent(&hv_frames, pages, base, got) != HV_OK)
-        return HV_E_COMMITMENT_LIMIT;
-    if ((attributes & HV_SEC_LARGE_PAGES) && *got < LARGE_PAGES) {
-        frames_free(&hv_frames, *base, *got);
-        return HV_E_COMMITMENT_LIMIT;
-    }
-    return HV_OK;
-}
-
-static hv_status_t take_frames(struct backing *backing, uint64_t pages, uint32_t attributes)
-{
-    struct backing_extent *last = NULL;
-
-    while (backing->pages < pages) {
-        hpa_t base;
-        uint64_t got;
-        hv_status_t status = take_run(pages - backing->pages, attributes, &base, &got);
-
-        if (status != HV_OK)
-            return status;
-        status = append(backing, &last, base, got);
-        if (status != HV_OK) {
-            frames_free(&hv_frames, base, got);
-            return status;
-        }
-    }
-    return HV_OK;
-}
-
-static hv_status_t create_anonymous(struct backing *backing, uint64_t pages, uint32_t attributes)
-{
-    hv_status_t status;
-
-    /* Before the records, which need frames too: without frames it is the frames that are lacking. */
-    if (__atomic_load_n(&hv_frames.free_pages, __ATOMIC_RELAXED) < pages)
-        return HV_E_COMMITMENT_LIMIT;
-    status = take_frames(backing, pages, attributes);
-    if (status != HV_OK)
-        return status;
-    for (struct backing_extent *e = first_extent(backing); e != NULL; e = next_extent(e))
-        memset(direct(e->base), 0, e->pages << PAGE_SHIFT);
-    return remove_direct(backing);
-}
-
 /* ---- modules ---- */
 
 static hv_status_t enter_module(struct module *module)
@@ -315,66 +172,48 @@ static void leave_module(struct module *module)
 
 /* ---- all kinds ---- */
 
-static hv_status_t create_named(struct backing *backing, const struct hv_section_backing *spec,
-                                uint64_t pages)
+static hv_status_t create_named(struct backing *backing, const struct hv_section_backing *spec)
 {
-    struct backing_extent *last = NULL;
-    struct span span = span_of(spec);
-    hv_status_t status = append(backing, &last, span.base, pages);
+    hv_status_t status = extents_add(&backing->extents, 0, span_of(spec).base, backing->pages);
 
-    if (status == HV_OK && backing->origin == BACKING_MODULE)
+    if (status == HV_OK && backing->origin == BACKING_MODULE) {
         status = enter_module(&modules[backing->module]);
+        if (status != HV_OK)
+            extents_forget(&backing->extents);
+    }
     return status;
 }
 
 hv_status_t backing_create(struct backing *backing, const struct hv_section_backing *spec,
                            uint64_t pages, uint32_t attributes)
 {
-    hv_status_t status;
-
-    *backing = (struct backing){.origin = BACKING_ANONYMOUS};
-    if (spec == NULL) {
-        status = create_anonymous(backing, pages, attributes);
-    } else {
+    *backing = (struct backing){.pages = pages, .origin = BACKING_ANONYMOUS};
+    if (spec != NULL) {
         backing->origin = spec->kind == HV_BACKING_MODULE ? BACKING_MODULE : BACKING_PHYSICAL;
         backing->module = spec->module;
-        status = create_named(backing, spec, pages);
+        return create_named(backing, spec);
     }
-    if (status != HV_OK)
-        drop_extents(backing);
-    else if (backing->origin == BACKING_ANONYMOUS)
-        __atomic_add_fetch(&ram_pages, backing->pages, __ATOMIC_RELAXED);
-    return status;
+    return attributes & HV_SEC_RESERVE ? HV_OK
+                                       : extents_fill(&backing->extents, 0, pages, attributes);
 }
 
 void backing_destroy(struct backing *backing)
 {
     if (backing->origin == BACKING_ANONYMOUS) {
-        __atomic_sub_fetch(&ram_pages, backing->pages, __ATOMIC_RELAXED);
-        restore_before(backing, NULL);
-    } else if (backing->origin == BACKING_MODULE) {
-        leave_module(&modules[backing->module]);
+        extents_release(&backing->extents);
+        return;
     }
-    drop_extents(backing);
+    if (backing->origin == BACKING_MODULE)
+        leave_module(&modules[backing->module]);
+    extents_forget(&backing->extents);
 }
 
-uint64_t section_ram_pages(void)
+bool backing_frames(const struct backing *backing, uint64_t page, hpa_t *frame, uint64_t *run_pages)
 {
-    return __atomic_load_n(&ram_pages, __ATOMIC_RELAXED);
-}
+    bool has_frame;
 
-hpa_t backing_frame(const struct backing *backing, uint64_t page, uint64_t *run_pages)
-{
-    const struct backing_extent *extent = extent_of(tree_find_le(&backing->extents, page));
-    uint64_t skip;
-
-    ASSERT(extent != NULL && page < backing->pages);
-    skip = page - extent->node.key;
-    *run_pages = extent->pages - skip;
-    return HPA(extent->base.v + (skip << PAGE_SHIFT));
-}
-
-void backing_trim(void)
-{
-    slab_trim(&extent_slab);
+    ASSERT(page < backing->pages);
+    has_frame = extents_find(&backing->extents, page, frame, run_pages);
+    *run_pages = MIN(*run_pages, backing->pages - page);
+    return has_frame;
 }

@@ -1,14 +1,15 @@
 /*
- * Owns:     the frames of sections: extents keyed by section page, boot modules, forbidden RAM.
- * Promises: backing_create() gives all frames or changes nothing; anonymous frames come zeroed, RAM frames
- *           leave the direct map and its cache lines, and return to it in backing_destroy().
- * Needs:    frames, slab, window, space (direct map).
+ * Owns:     what stands behind a section: frames of its own, a boot module, a window of device memory; which RAM
+ *           nobody may name.
+ * Promises: backing_create() gives all frames (of a reserved section none) or changes nothing; a module's frames
+ *           leave the direct map and its cache lines with its first section, and return with its last.
+ * Needs:    extents, window, space (direct map).
  * Never:    handles, names, rights.
  */
 #ifndef HV_MEM_BACKING_H
 #define HV_MEM_BACKING_H
 
-#include "hv/base/tree.h"
+#include "hv/mem/extents.h"
 #include "hv/mem/section.h"
 
 enum backing_origin {
@@ -18,8 +19,8 @@ enum backing_origin {
 };
 
 struct backing {
-    struct tree extents; /* struct backing_extent; neighbours are never contiguous */
-    uint64_t pages;
+    struct extents extents;
+    uint64_t pages; /* of the section, with frames or without */
     enum backing_origin origin;
     uint32_t module;
 };
@@ -32,16 +33,15 @@ hv_status_t backing_check(const struct hv_section_backing *spec, uint64_t max_si
                           uint32_t attributes, uint64_t *bytes) MUST_CHECK;
 
 /*
- * All frames, for a spec that backing_check() let pass. HV_E_COMMITMENT_LIMIT, HV_E_NO_MEMORY.
+ * For a spec that backing_check() let pass. HV_E_COMMITMENT_LIMIT, HV_E_NO_MEMORY.
  * A module's frames are counted under section_lock, which backing_create() and backing_destroy() take.
  */
 hv_status_t backing_create(struct backing *backing, const struct hv_section_backing *spec,
                            uint64_t pages, uint32_t attributes) MUST_CHECK;
 void backing_destroy(struct backing *backing);
 
-/* See section_frame(). */
-hpa_t backing_frame(const struct backing *backing, uint64_t page, uint64_t *run_pages);
-
-void backing_trim(void); /* see section_trim() */
+/* See section_frames(). */
+bool backing_frames(const struct backing *backing, uint64_t page, hpa_t *frame,
+                    uint64_t *run_pages);
 
 #endif

@@ -13,7 +13,8 @@
 struct handle_entry {
     void *object;
     uint32_t access; /* of the object's kind */
-    enum handle_kind kind;
+    uint8_t kind;    /* enum handle_kind */
+    bool existed;    /* the object was there before the handle: opened, not created */
 };
 
 /* HV_E_NO_MEMORY: no record, or table full. */

@@ -151,6 +151,7 @@ bool mapping_frames(const struct mapping *mapping, uint64_t page, hpa_t *frame, 
 {
     uint64_t section_page = mapping->section_page + page;
     const struct section_facts *facts = section_facts(mapping->section);
+    bool has_frame = true;
     uint64_t run;
 
     /* Most sections have one run of frames, whose place is at hand. */
@@ -158,10 +159,10 @@ bool mapping_frames(const struct mapping *mapping, uint64_t page, hpa_t *frame, 
         *frame = HPA(facts->first_frame.v + (section_page << PAGE_SHIFT));
         run = facts->first_pages - section_page;
     } else {
-        *frame = section_frame(mapping->section, section_page, &run);
+        has_frame = section_frames(mapping->section, section_page, frame, &run);
     }
     *run_pages = MIN(run, mapping->pages - page);
-    return true;
+    return has_frame;
 }
 
 uint64_t mapping_live_count(void)

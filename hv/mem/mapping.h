@@ -20,8 +20,10 @@ struct mapping;
 /*
  * What the owner of a mapping does when pages of a reserved section get frames. Called with section_lock held,
  * in this order for all mappings of the section: prepare for each (takes what can fail: table pages), then
- * either commit for each or cancel for each that was prepared. The pages are the mapping's own (0: its first).
- * While prepare runs the pages have no frames yet, while commit runs they have.
+ * either commit for each or cancel for each that was prepared: once per mapping, with the same window each time. The
+ * pages are the mapping's own (0: its first). The window is the mapping's part of the least one that holds all pages
+ * that get frames now. While prepare runs these have no frames yet (others of the window may), while commit runs
+ * mapping_frames() tells them all.
  */
 struct mapping_owner {
     enum section_user user;

@@ -3,9 +3,9 @@
 #include "hv/base/assert.h"
 #include "hv/base/lock.h"
 #include "hv/base/string.h"
-#include "hv/mem/backing.h"
 #include "hv/mem/handle.h"
 #include "hv/mem/ledger.h"
+#include "hv/mem/section_object.h"
 #include "hv/mem/slab.h"
 
 #define ACCESS_ALL                                                              \
@@ -18,23 +18,6 @@
 
 #define NAME_BUCKETS 64u
 #define NAME_FACTOR  31u
-
-/* Lock of the counts and of the name's chain: section_lock. The rest never changes. */
-struct section {
-    struct section_facts facts;
-    struct backing backing;
-    struct ledger types;       /* of an anonymous section, by section page */
-    struct mapping *mappings;  /* of a reserved section */
-    struct section *name_next; /* other names of the bucket */
-    uint32_t id;
-    uint32_t protect;
-    uint32_t attributes;
-    uint32_t allowed; /* access that the protection lets anybody ask for */
-    uint32_t handles;
-    uint32_t ranges;
-    uint32_t views;
-    char name[HV_SECTION_NAME_BYTES];
-};
 
 struct ledger hv_ledger;
 struct lock section_lock;
@@ -136,6 +119,16 @@ static hv_status_t check_size(uint64_t max_size, uint32_t attributes, bool has_b
     return HV_OK;
 }
 
+/* Only memory of our own can come later. */
+static bool attributes_are_legal(uint32_t attributes, bool has_backing)
+{
+    if ((attributes & ~SEC_ALL) != 0)
+        return false;
+    if (attributes & HV_SEC_RESERVE)
+        return !(attributes & HV_SEC_COMMIT) && !has_backing;
+    return attributes & HV_SEC_COMMIT;
+}
+
 /* Everything that the arguments alone decide; the order is the header's. */
 static hv_status_t check_create(const hv_handle_t *out, uint32_t access, const char *name,
                                 uint64_t max_size, uint32_t protect, uint32_t attributes,
@@ -152,18 +145,14 @@ static hv_status_t check_create(const hv_handle_t *out, uint32_t access, const c
     status = check_size(max_size, attributes, spec != NULL);
     if (status != HV_OK)
         return status;
-    if ((attributes & ~SEC_ALL) != 0 ||
-        !(attributes & HV_SEC_COMMIT) == !(attributes & HV_SEC_RESERVE))
+    if (!attributes_are_legal(attributes, spec != NULL))
         return HV_E_INVALID_PARAMETER_6;
     status = check_protection(protect, attributes);
     if (status != HV_OK)
         return status;
     if (max_size > HV_SECTION_MAX_BYTES)
         return HV_E_SECTION_TOO_BIG;
-    status = backing_check(spec, max_size, attributes, bytes);
-    if (status != HV_OK)
-        return status;
-    return attributes & (HV_SEC_RESERVE | HV_SEC_OPEN_IF) ? HV_E_NOT_SUPPORTED : HV_OK;
+    return backing_check(spec, max_size, attributes, bytes);
 }
 
 static enum memtype default_type_of(enum backing_origin origin, uint32_t attributes)
@@ -177,55 +166,53 @@ static enum memtype default_type_of(enum backing_origin origin, uint32_t attribu
 
 /* ---- life ---- */
 
-static bool name_is_taken(const char *name)
+/* section_lock is held, in this and the next two. One more handle to a section that is there. */
+static hv_status_t open_again(struct section *section, uint32_t access, hv_handle_t *handle)
 {
-    bool taken;
+    struct handle_entry entry = {
+        .object = section, .access = access, .kind = HANDLE_SECTION, .existed = true};
+    hv_status_t status = HV_E_ACCESS_DENIED;
 
-    if (name == NULL)
-        return false;
-    lock_acquire(&section_lock);
-    taken = find_name(name) != NULL;
-    lock_release(&section_lock);
-    return taken;
-}
-
-/* Make a finished section known. The name is looked up again: frames were taken without the lock. */
-static hv_status_t publish(struct section *section, uint32_t access, hv_handle_t *handle)
-{
-    struct handle_entry entry = {.object = section, .access = access, .kind = HANDLE_SECTION};
-    hv_status_t status = HV_OK;
-
-    lock_acquire(&section_lock);
-    if (section->name[0] != '\0' && find_name(section->name) != NULL)
-        status = HV_E_ALREADY_EXISTS;
-    if (status == HV_OK)
+    if ((access & ~section->allowed) == 0)
         status = handle_create(&entry, handle);
-    if (status == HV_OK) {
-        if (section->name[0] != '\0')
-            add_name(section);
-        section->id = ++last_id;
-        section->handles = 1;
-        __atomic_fetch_add(&live, 1, __ATOMIC_RELAXED);
-    }
-    lock_release(&section_lock);
+    section->handles += status == HV_OK;
     return status;
 }
 
-hv_status_t hv_section_create(hv_handle_t *section, uint32_t access, const char *name,
-                              uint64_t max_size, uint32_t protect, uint32_t attributes,
-                              const struct hv_section_backing *backing)
+/* What a create call finds under its name. HV_E_NOT_FOUND: it has to make the section. */
+static hv_status_t use_existing(const char *name, uint32_t access, uint32_t attributes,
+                                hv_handle_t *handle)
 {
-    struct backing frames;
-    struct section *made;
-    uint64_t bytes;
-    hv_status_t status =
-        check_create(section, access, name, max_size, protect, attributes, backing, &bytes);
+    struct section *found = *name != '\0' ? find_name(name) : NULL;
+
+    if (found == NULL)
+        return HV_E_NOT_FOUND;
+    return attributes & HV_SEC_OPEN_IF ? open_again(found, access, handle) : HV_E_ALREADY_EXISTS;
+}
+
+static hv_status_t enter(struct section *section, uint32_t access, hv_handle_t *handle)
+{
+    struct handle_entry entry = {.object = section, .access = access, .kind = HANDLE_SECTION};
+    hv_status_t status = handle_create(&entry, handle);
 
     if (status != HV_OK)
         return status;
-    if (name_is_taken(name))
-        return HV_E_ALREADY_EXISTS;
-    status = backing_create(&frames, backing, pages_of(bytes), attributes);
+    if (section->name[0] != '\0')
+        add_name(section);
+    section->id = ++last_id;
+    section->handles = 1;
+    __atomic_fetch_add(&live, 1, __ATOMIC_RELAXED);
+    return HV_OK;
+}
+
+/* A section that nobody knows yet. */
+static hv_status_t make(const char *name, uint64_t pages, uint32_t protect, uint32_t attributes,
+                        const struct hv_section_backing *spec, struct section **section)
+{
+    struct backing frames;
+    struct section *made;
+    hv_status_t status = backing_create(&frames, spec, pages, attributes);
+
     if (status != HV_OK)
         return status;
     made = slab_alloc(&section_slab);
@@ -238,39 +225,91 @@ hv_status_t hv_section_create(hv_handle_t *section, uint32_t access, const char 
     made->attributes = attributes;
     made->allowed = access_allowed(protect);
     made->facts = (struct section_facts){
-        .pages = frames.pages,
+        .pages = pages,
         .default_type = default_type_of(frames.origin, attributes),
         .is_ram = frames.origin != BACKING_PHYSICAL,
         .is_reserved = (attributes & HV_SEC_RESERVE) != 0,
     };
-    made->facts.first_frame = backing_frame(&frames, 0, &made->facts.first_pages);
+    if (!made->facts.is_reserved)
+        made->facts.first_frame = section_frame(made, 0, &made->facts.first_pages);
     if (frames.origin == BACKING_ANONYMOUS) {
         made->facts.ledger = &made->types;
     } else {
         made->facts.ledger = &hv_ledger;
         made->facts.ledger_first = made->facts.first_frame.v >> PAGE_SHIFT;
     }
-    if (name != NULL)
-        memcpy(made->name, name, strlen(name) + 1);
-    status = publish(made, access, section);
-    if (status != HV_OK) {
-        backing_destroy(&frames);
-        slab_free(&section_slab, made);
+    memcpy(made->name, name, strlen(name) + 1);
+    *section = made;
+    return HV_OK;
+}
+
+static void unmake(struct section *section)
+{
+    ASSERT(section->types.mappings == 0);
+    backing_destroy(&section->backing);
+    slab_free(&section_slab, section);
+}
+
+hv_status_t hv_section_create(hv_handle_t *section, uint32_t access, const char *name,
+                              uint64_t max_size, uint32_t protect, uint32_t attributes,
+                              const struct hv_section_backing *backing)
+{
+    struct section *made;
+    bool is_known = false;
+    uint64_t bytes;
+    hv_status_t status =
+        check_create(section, access, name, max_size, protect, attributes, backing, &bytes);
+
+    if (status != HV_OK)
+        return status;
+    if (name == NULL)
+        name = "";
+    lock_acquire(&section_lock);
+    status = use_existing(name, access, attributes, section);
+    lock_release(&section_lock);
+    if (status != HV_E_NOT_FOUND)
+        return status;
+    status = make(name, pages_of(bytes), protect, attributes, backing, &made);
+    if (status != HV_OK)
+        return status;
+    lock_acquire(&section_lock);
+    /* Again: frames were taken without the lock. */
+    status = use_existing(name, access, attributes, section);
+    if (status == HV_E_NOT_FOUND) {
+        status = enter(made, access, section);
+        is_known = status == HV_OK;
     }
+    lock_release(&section_lock);
+    if (!is_known)
+        unmake(made);
     return status;
 }
 
-/* section_lock is held. True when the caller must destroy the section, after releasing the lock. */
 static bool is_unused(const struct section *section)
 {
-    return section->handles == 0 && section->ranges == 0 && section->views == 0;
+    return section->handles == 0 && section->ranges == 0 && section->views == 0 &&
+           section->commits == 0;
+}
+
+void section_destroy(struct section *section)
+{
+    unmake(section);
+    __atomic_fetch_sub(&live, 1, __ATOMIC_RELAXED);
+}
+
+void section_unlock_unused(struct section *section)
+{
+    bool last = is_unused(section);
+
+    lock_release(&section_lock);
+    if (last)
+        section_destroy(section);
 }
 
 hv_status_t hv_section_open(hv_handle_t *section, uint32_t access, const char *name)
 {
-    struct handle_entry entry = {.access = access, .kind = HANDLE_SECTION};
     struct section *found;
-    hv_status_t status;
+    hv_status_t status = HV_E_NOT_FOUND;
 
     if (section == NULL)
         return HV_E_INVALID_PARAMETER_1;
@@ -280,15 +319,8 @@ hv_status_t hv_section_open(hv_handle_t *section, uint32_t access, const char *n
         return HV_E_INVALID_PARAMETER_3;
     lock_acquire(&section_lock);
     found = find_name(name);
-    if (found == NULL) {
-        status = HV_E_NOT_FOUND;
-    } else if ((access & ~found->allowed) != 0) {
-        status = HV_E_ACCESS_DENIED;
-    } else {
-        entry.object = found;
-        status = handle_create(&entry, section);
-        found->handles += status == HV_OK;
-    }
+    if (found != NULL)
+        status = open_again(found, access, section);
     lock_release(&section_lock);
     return status;
 }
@@ -297,7 +329,6 @@ hv_status_t hv_handle_close(hv_handle_t handle)
 {
     const struct handle_entry *entry;
     struct section *section = NULL;
-    bool last = false;
 
     lock_acquire(&section_lock);
     entry = handle_find(handle);
@@ -308,19 +339,18 @@ hv_status_t hv_handle_close(hv_handle_t handle)
     if (entry->kind == HANDLE_SECTION)
         section = entry->object;
     handle_remove(handle);
-    if (section != NULL && --section->handles == 0) {
-        if (section->name[0] != '\0')
-            remove_name(section);
-        last = is_unused(section);
+    if (section == NULL) {
+        lock_release(&section_lock);
+        return HV_OK;
     }
-    lock_release(&section_lock);
-    if (last)
-        section_destroy(section);
+    section->handles--;
+    if (section->handles == 0 && section->name[0] != '\0')
+        remove_name(section);
+    section_unlock_unused(section);
     return HV_OK;
 }
 
-/* section_lock is held. */
-static hv_status_t section_of(hv_handle_t handle, uint32_t access, struct section **section)
+hv_status_t section_of_handle(hv_handle_t handle, uint32_t access, struct section **section)
 {
     const struct handle_entry *entry = handle_find(handle);
 
@@ -340,17 +370,19 @@ hv_status_t hv_section_query(hv_handle_t section, struct hv_section_info *info)
     hv_status_t status;
 
     lock_acquire(&section_lock);
-    status = section_of(section, HV_SECTION_QUERY, &found);
+    status = section_of_handle(section, HV_SECTION_QUERY, &found);
     if (status == HV_OK && info == NULL)
         status = HV_E_INVALID_PARAMETER_2;
     if (status == HV_OK) {
         info->bytes = found->facts.pages << PAGE_SHIFT;
+        info->committed_pages = found->backing.extents.pages;
         info->protect = found->protect;
         info->attributes = found->attributes;
         info->default_type = found->facts.default_type;
         info->handles = found->handles;
         info->ranges = found->ranges;
         info->views = found->views;
+        info->existed = handle_find(section)->existed;
         memcpy(info->name, found->name, sizeof(info->name));
     }
     lock_release(&section_lock);
@@ -379,7 +411,7 @@ hv_status_t section_ref_locked(hv_handle_t handle, uint32_t access, enum section
                                struct section **section)
 {
     struct section *found;
-    hv_status_t status = section_of(handle, access, &found);
+    hv_status_t status = section_of_handle(handle, access, &found);
 
     if (status != HV_OK)
         return status;
@@ -419,23 +451,11 @@ bool section_unref_locked(struct section *section, enum section_user user)
     return is_unused(section);
 }
 
-void section_destroy(struct section *section)
-{
-    ASSERT(section->types.mappings == 0);
-    backing_destroy(&section->backing);
-    slab_free(&section_slab, section);
-    __atomic_fetch_sub(&live, 1, __ATOMIC_RELAXED);
-}
-
 void section_unref(struct section *section, enum section_user user)
 {
-    bool last;
-
     lock_acquire(&section_lock);
-    last = section_unref_locked(section, user);
-    lock_release(&section_lock);
-    if (last)
-        section_destroy(section);
+    section_ref_undo(section, user);
+    section_unlock_unused(section);
 }
 
 /* ---- what a section is ---- */
@@ -475,9 +495,18 @@ bool section_is_ram(const struct section *section)
     return section->facts.is_ram;
 }
 
+bool section_frames(const struct section *section, uint64_t page, hpa_t *frame, uint64_t *run_pages)
+{
+    return backing_frames(&section->backing, page, frame, run_pages);
+}
+
 hpa_t section_frame(const struct section *section, uint64_t page, uint64_t *run_pages)
 {
-    return backing_frame(&section->backing, page, run_pages);
+    hpa_t frame;
+    bool has_frame = section_frames(section, page, &frame, run_pages);
+
+    ASSERT(has_frame);
+    return frame;
 }
 
 /* ---- accounts ---- */
@@ -491,7 +520,7 @@ void section_trim(void)
 {
     lock_acquire(&section_lock);
     slab_trim(&section_slab);
-    backing_trim();
+    extents_trim();
     handle_trim();
     lock_release(&section_lock);
 }

@@ -68,17 +68,18 @@ struct hv_section_backing {
  * 3 name        NULL or up to 63 bytes, unique while a handle is open
  * 4 max_size    bytes, rounded up to a page; 0 only with a backing (then the backing's size)
  * 5 protect     HV_PAGE_READONLY, READWRITE, EXECUTE_READ or EXECUTE_READWRITE
- * 6 attributes  exactly one of COMMIT and RESERVE, plus modifiers
+ * 6 attributes  exactly one of COMMIT (all frames now) and RESERVE (none: hv_section_commit()), plus modifiers
  * 7 backing     NULL: anonymous zero-filled frames
  *
  * Checks, in order: NULL out _1; access 0 or unknown _2; name too long or empty _3; size _4 (also
- * LARGE_PAGES and not a multiple of 2 MiB); attributes _6; protection HV_E_INVALID_PROTECTION (both
+ * LARGE_PAGES and not a multiple of 2 MiB); attributes _6 (also RESERVE with a backing); protection HV_E_INVALID_PROTECTION (both
  * HV_SEC_ cache modifiers too; COPY values HV_E_NOT_SUPPORTED); SECTION_TOO_BIG; backing: unknown kind or
  * PHYSICAL of 0 bytes _7, PHYSICAL not aligned HV_E_MAPPED_ALIGNMENT, over RAM that the hypervisor owns or
  * past the CPU's physical addresses HV_E_ACCESS_DENIED, no such module HV_E_NOT_FOUND, max_size past the
  * end of the backing HV_E_INVALID_PARAMETER, LARGE_PAGES and the base not on 2 MiB HV_E_MAPPED_ALIGNMENT;
- * RESERVE and OPEN_IF are HV_E_NOT_SUPPORTED in this version; name taken HV_E_ALREADY_EXISTS; frames
- * HV_E_COMMITMENT_LIMIT; records or direct map HV_E_NO_MEMORY.
+ * name taken HV_E_ALREADY_EXISTS; frames HV_E_COMMITMENT_LIMIT; records or direct map HV_E_NO_MEMORY.
+ * With OPEN_IF a name that is taken is opened like in hv_section_open(), after the same checks: size, protection,
+ * attributes and backing are the existing section's. Without a name OPEN_IF changes nothing.
  * The name goes with the last handle, the object with the last handle, range and view.
  */
 hv_status_t hv_section_create(hv_handle_t *section, uint32_t access, const char *name,
@@ -92,13 +93,15 @@ hv_status_t hv_section_create(hv_handle_t *section, uint32_t access, const char 
 hv_status_t hv_section_open(hv_handle_t *section, uint32_t access, const char *name) MUST_CHECK;
 
 struct hv_section_info {
-    uint64_t bytes; /* rounded up to pages */
+    uint64_t bytes;           /* rounded up to pages */
+    uint64_t committed_pages; /* that have frames */
     uint32_t protect;
     uint32_t attributes;
     enum memtype default_type;
     uint32_t handles;
     uint32_t ranges;
     uint32_t views;
+    bool existed; /* this handle opened a section that was there: hv_section_open() or OPEN_IF */
     char name[HV_SECTION_NAME_BYTES];
 };
 
@@ -106,9 +109,10 @@ struct hv_section_info {
 hv_status_t hv_section_query(hv_handle_t section, struct hv_section_info *info) MUST_CHECK;
 
 /*
- * Give frames to pages [page, page + count) of a RESERVE section; those that have some keep them. Ranges and views over them
- * become live. HV_E_INVALID_HANDLE, HV_E_OBJECT_TYPE; HV_E_ACCESS_DENIED (no MAP_WRITE); count 0 _3; past the end
- * HV_E_INVALID_VIEW_SIZE; HV_E_COMMITMENT_LIMIT; HV_E_NO_MEMORY. A COMMIT section has them all: HV_OK.
+ * Give zeroed frames to pages [page, page + count) of a RESERVE section; those that have some keep them. Ranges and views
+ * over them become live. HV_E_INVALID_HANDLE, HV_E_OBJECT_TYPE; HV_E_ACCESS_DENIED (no MAP_WRITE); count 0 _3; past the
+ * end HV_E_INVALID_VIEW_SIZE; LARGE_PAGES and page or count not on 2 MiB HV_E_MAPPED_ALIGNMENT; HV_E_COMMITMENT_LIMIT;
+ * HV_E_NO_MEMORY. A COMMIT section has them all: HV_OK. With CONTIGUOUS each hole of the window gets one run.
  */
 hv_status_t hv_section_commit(hv_handle_t section, uint64_t page, uint64_t count) MUST_CHECK;
 
@@ -167,7 +171,7 @@ struct section_facts {
     hpa_t first_frame;
     enum memtype default_type;
     bool is_ram;
-    bool is_reserved;      /* made with HV_SEC_RESERVE: pages get frames later, if ever */
+    bool is_reserved;      /* made with RESERVE: pages may lack frames, first_pages is 0 */
     struct ledger *ledger; /* where its types in force are counted, ... */
     uint64_t ledger_first; /* ... and the place of its first page there */
 };
@@ -183,18 +187,36 @@ const char *section_name(const struct section *section); /* "" when unnamed */
 enum memtype section_default_type(const struct section *section);
 bool section_is_ram(const struct section *section);
 
-/* The frame of a page and how many pages follow contiguously (at least 1). page < section_pages(). */
+/*
+ * The frame of a page: true, and how many pages from it on follow contiguously. False: the page has none, and how
+ * many pages from it on have none. page < section_pages(), and *run_pages ends there at the latest. Frames that are
+ * there stay until the section goes; of a reserved section, section_lock is held.
+ */
+bool section_frames(const struct section *section, uint64_t page, hpa_t *frame,
+                    uint64_t *run_pages);
+
+/* Likewise for a page that has a frame. */
 hpa_t section_frame(const struct section *section, uint64_t page, uint64_t *run_pages);
+
+/* True when all pages of [page, page + count), inside the section, have frames. Takes section_lock. */
+bool section_is_committed(const struct section *section, uint64_t page, uint64_t count);
+
+/* hv_section_commit() for a caller that has a reference: no handle, no rights. Takes section_lock. */
+hv_status_t section_commit(struct section *section, uint64_t page, uint64_t count) MUST_CHECK;
 
 /*
  * Bytes of the section through a window with each frame's type in force (else the default type).
- * [offset, offset+bytes) lies inside the section. They take section_lock page by page.
+ * [offset, offset+bytes) lies inside the section. They take section_lock page by page. HV_E_NOT_MAPPED: a page of it has
+ * no frame; nothing was copied.
  */
-void section_read(struct section *section, uint64_t offset, void *out, uint64_t bytes);
-void section_write(struct section *section, uint64_t offset, const void *in, uint64_t bytes);
+hv_status_t section_read(struct section *section, uint64_t offset, void *out,
+                         uint64_t bytes) MUST_CHECK;
+hv_status_t section_write(struct section *section, uint64_t offset, const void *in,
+                          uint64_t bytes) MUST_CHECK;
 
-/* FNV-1a (64 bit) over the bytes. */
-uint64_t section_checksum(struct section *section, uint64_t offset, uint64_t bytes);
+/* FNV-1a (64 bit) over the bytes. HV_E_NOT_MAPPED. */
+hv_status_t section_checksum(struct section *section, uint64_t offset, uint64_t bytes,
+                             uint64_t *checksum) MUST_CHECK;
 
 /*
  * The ledger of the machine, by frame: for frames that more than one object can name. Lock: section_lock (lock order:

@@ -33,10 +33,11 @@ static struct piece piece_open(struct section *section, uint64_t offset, uint64_
     uint64_t in_page = offset & PAGE_MASK;
     struct piece piece = {.bytes = (unsigned)MIN(bytes, PAGE_BYTES - in_page)};
     uint64_t run;
-    hpa_t frame = section_frame(section, offset >> PAGE_SHIFT, &run);
+    hpa_t frame;
 
-    piece.at = HPA(frame.v + in_page);
     lock_acquire(&section_lock);
+    frame = section_frame(section, offset >> PAGE_SHIFT, &run);
+    piece.at = HPA(frame.v + in_page);
     if (!mapping_type(section, offset >> PAGE_SHIFT, &piece.memtype)) {
         piece.memtype = section_default_type(section);
         /* The first mapping of this type since a write-back one, perhaps: see ledger.h. */
@@ -51,35 +52,48 @@ static void piece_close(void)
     lock_release(&section_lock);
 }
 
-static void check_bytes(const struct section *section, uint64_t offset, uint64_t bytes)
+/* Frames that are there stay, so one look before the first piece is enough. */
+static hv_status_t check_bytes(const struct section *section, uint64_t offset, uint64_t bytes)
 {
     uint64_t all = section_pages(section) << PAGE_SHIFT;
+    uint64_t first = offset >> PAGE_SHIFT;
 
     ASSERT(offset <= all && bytes <= all - offset);
+    if (bytes == 0)
+        return HV_OK;
+    return section_is_committed(section, first, ((offset + bytes - 1) >> PAGE_SHIFT) - first + 1)
+               ? HV_OK
+               : HV_E_NOT_MAPPED;
 }
 
-void section_read(struct section *section, uint64_t offset, void *out, uint64_t bytes)
+static void read_pieces(struct section *section, uint64_t offset, uint8_t *out, uint64_t bytes)
 {
-    uint8_t *to = out;
-
-    check_bytes(section, offset, bytes);
     while (bytes != 0) {
         struct piece piece = piece_open(section, offset, bytes);
 
-        window_read(piece.at, piece.memtype, to, piece.bytes);
+        window_read(piece.at, piece.memtype, out, piece.bytes);
         piece_close();
-        to += piece.bytes;
+        out += piece.bytes;
         offset += piece.bytes;
         bytes -= piece.bytes;
     }
 }
 
-void section_write(struct section *section, uint64_t offset, const void *in, uint64_t bytes)
+hv_status_t section_read(struct section *section, uint64_t offset, void *out, uint64_t bytes)
+{
+    hv_status_t status = check_bytes(section, offset, bytes);
+
+    if (status == HV_OK)
+        read_pieces(section, offset, out, bytes);
+    return status;
+}
+
+hv_status_t section_write(struct section *section, uint64_t offset, const void *in, uint64_t bytes)
 {
     const uint8_t *from = in;
+    hv_status_t status = check_bytes(section, offset, bytes);
 
-    check_bytes(section, offset, bytes);
-    while (bytes != 0) {
+    while (status == HV_OK && bytes != 0) {
         struct piece piece = piece_open(section, offset, bytes);
 
         window_write(piece.at, piece.memtype, from, piece.bytes);
@@ -88,21 +102,26 @@ void section_write(struct section *section, uint64_t offset, const void *in, uin
         offset += piece.bytes;
         bytes -= piece.bytes;
     }
+    return status;
 }
 
-uint64_t section_checksum(struct section *section, uint64_t offset, uint64_t bytes)
+hv_status_t section_checksum(struct section *section, uint64_t offset, uint64_t bytes,
+                             uint64_t *checksum)
 {
     uint64_t hash = FNV_BASIS;
     uint8_t chunk[CHUNK_BYTES];
+    hv_status_t status = check_bytes(section, offset, bytes);
 
-    check_bytes(section, offset, bytes);
+    if (status != HV_OK)
+        return status;
     while (bytes != 0) {
         uint64_t count = MIN(bytes, CHUNK_BYTES);
 
-        section_read(section, offset, chunk, count);
+        read_pieces(section, offset, chunk, count);
         hash = fnv1a(hash, chunk, count);
         offset += count;
         bytes -= count;
     }
-    return hash;
+    *checksum = hash;
+    return HV_OK;
 }

@@ -420,7 +420,8 @@ static hv_status_t create_with_handle(struct request *req, hv_handle_t handle)
         return status;
     req->section = section;
     req->facts = section_facts(section);
-    status = create_in_section(req);
+    /* Ranges do not know holes yet. */
+    status = req->facts->is_reserved ? HV_E_NOT_SUPPORTED : create_in_section(req);
     if (UNLIKELY(status != HV_OK))
         section_ref_undo(section, SECTION_USER_RANGE);
     return status;

@@ -308,7 +308,8 @@ hv_handle_t make_section(uint64_t pages, uint32_t protect, uint32_t attributes)
         for (unsigned i = 0; i < ARRAY_COUNT(offsets); i++) {
             uint64_t word = section_word(page, offsets[i]);
 
-            section_write(section, page * PAGE_BYTES + offsets[i], &word, sizeof(word));
+            assert_int_equal(
+                section_write(section, page * PAGE_BYTES + offsets[i], &word, sizeof(word)), HV_OK);
         }
     section_unref(section, SECTION_USER_VIEW);
     return handle;

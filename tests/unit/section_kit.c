@@ -123,6 +123,24 @@ struct hv_section_info query(hv_handle_t h)
     return info;
 }
 
+void get_bytes(struct section *s, uint64_t offset, void *out, uint64_t bytes)
+{
+    assert_int_equal(section_read(s, offset, out, bytes), HV_OK);
+}
+
+void put_bytes(struct section *s, uint64_t offset, const void *in, uint64_t bytes)
+{
+    assert_int_equal(section_write(s, offset, in, bytes), HV_OK);
+}
+
+uint64_t checksum_of(struct section *s, uint64_t offset, uint64_t bytes)
+{
+    uint64_t checksum = 0;
+
+    assert_int_equal(section_checksum(s, offset, bytes, &checksum), HV_OK);
+    return checksum;
+}
+
 void fragment(hpa_t *all, uint64_t *pages, bool give_back)
 {
     static const uint64_t hole[][2] = {{512, 512}, {1100, 1}, {1102, 1}, {1104, 1}, {2048, 517}};

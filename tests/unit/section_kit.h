@@ -48,6 +48,11 @@ struct section *ref(hv_handle_t h); /* as a range, to read */
 void unref(struct section *s);
 struct hv_section_info query(hv_handle_t h);
 
+/* section_read() and its like, which must go well. */
+void get_bytes(struct section *s, uint64_t offset, void *out, uint64_t bytes);
+void put_bytes(struct section *s, uint64_t offset, const void *in, uint64_t bytes);
+uint64_t checksum_of(struct section *s, uint64_t offset, uint64_t bytes);
+
 /*
  * Takes frames so that the free ones lie as 2 MiB, 3 single frames and 2 MiB + 5 frames; with give_back,
  * the other way round.

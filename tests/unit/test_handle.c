@@ -107,13 +107,13 @@ static void name_goes_with_the_last_handle(void **state)
     char byte = 0;
 
     (void)state;
-    section_write(s, 0, "z", 1);
+    put_bytes(s, 0, "z", 1);
     close_handle(a);
     assert_int_equal(section_live_count(), 1);
     assert_int_equal(hv_section_open(&b, ALL, "n"), HV_E_NOT_FOUND);
     b = make_named("n"); /* a new object; the old one lives on */
     assert_int_equal(section_live_count(), 2);
-    section_read(s, 0, &byte, 1);
+    get_bytes(s, 0, &byte, 1);
     assert_int_equal(byte, 'z');
     unref(s);
     assert_int_equal(section_live_count(), 1);

@@ -42,8 +42,6 @@ static void create_names_the_illegal_argument(void **state)
         {HV_E_NOT_SUPPORTED, ALL, NULL, 1, HV_PAGE_EXECUTE_WRITECOPY, commit},
         {HV_E_SECTION_TOO_BIG, ALL, NULL, HV_SECTION_MAX_BYTES + 1, rw, commit},
         {HV_E_SECTION_TOO_BIG, ALL, NULL, ~0ull, rw, commit},
-        {HV_E_NOT_SUPPORTED, ALL, NULL, 1, rw, HV_SEC_RESERVE},
-        {HV_E_NOT_SUPPORTED, ALL, NULL, 1, rw, commit | HV_SEC_OPEN_IF},
         {HV_E_COMMITMENT_LIMIT, ALL, NULL, HV_SECTION_MAX_BYTES, rw, commit},
         {HV_E_COMMITMENT_LIMIT, ALL, NULL, RAM_PAGES * PAGE_BYTES, rw, commit},
         {HV_E_COMMITMENT_LIMIT, ALL, NULL, RAM_PAGES * PAGE_BYTES, rw, commit | HV_SEC_CONTIGUOUS},
@@ -103,7 +101,6 @@ static void create_checks_the_backing(void **state)
         {HV_E_INVALID_PARAMETER, 3 * PAGE_BYTES + 1, 0, module(MODULE)},
         {HV_E_INVALID_PARAMETER_4, 0, HV_SEC_LARGE_PAGES, physical(DEVICE, MIB(1))},
         {HV_E_MAPPED_ALIGNMENT, 0, HV_SEC_LARGE_PAGES, physical(DEVICE + MIB(1), MIB(2))},
-        {HV_E_NOT_SUPPORTED, 0, HV_SEC_OPEN_IF, physical(DEVICE, PAGE_BYTES)},
     };
 
     (void)state;
@@ -165,7 +162,7 @@ static void anonymous_frames_are_zeroed_hidden_and_flushed(void **state)
         assert_int_equal(run, 5 - page);
         assert_false(fake_direct_has(frame));
         assert_true(fake_window_is_flushed(frame));
-        section_read(s, page * PAGE_BYTES, bytes, sizeof(bytes));
+        get_bytes(s, page * PAGE_BYTES, bytes, sizeof(bytes));
         for (unsigned i = 0; i < sizeof(bytes); i++)
             assert_int_equal(bytes[i], 0);
     }
@@ -184,8 +181,8 @@ static void reused_frames_hold_nothing_old(void **state)
     hpa_t frame = section_frame(s, 0, &run);
 
     (void)state;
-    section_write(s, 0, secret, sizeof(secret));
-    section_read(s, 0, bytes, sizeof(bytes));
+    put_bytes(s, 0, secret, sizeof(secret));
+    get_bytes(s, 0, bytes, sizeof(bytes));
     assert_memory_equal(bytes, secret, sizeof(secret));
     unref(s);
     close_handle(h);
@@ -193,7 +190,7 @@ static void reused_frames_hold_nothing_old(void **state)
     h = make(MIB(1), 0);
     s = ref(h);
     assert_int_equal(section_frame(s, 0, &run).v, frame.v);
-    section_read(s, 0, bytes, sizeof(bytes));
+    get_bytes(s, 0, bytes, sizeof(bytes));
     for (unsigned i = 0; i < sizeof(bytes); i++)
         assert_int_equal(bytes[i], 0);
     unref(s);
@@ -344,7 +341,7 @@ static void physical_window_is_never_touched(void **state)
     assert_int_equal(create_backed(&h, PAGE_BYTES + 1, 0, physical(DEVICE, MIB(4))), HV_OK);
     s = ref(h);
     assert_int_equal(section_pages(s), 2);
-    section_write(s, 8, "12345678", 8);
+    put_bytes(s, 8, "12345678", 8);
     assert_int_equal(fake_window.last_type, MEMTYPE_UC);
     assert_int_equal(fake_window.last_at.v, DEVICE + 8);
     assert_int_equal(fake_window.last_bytes, 8);
@@ -372,13 +369,13 @@ static void two_sections_over_one_module(void **state)
     sb = ref(b);
     assert_int_equal(section_frame(sa, 1, &run).v, MODULE_BASE + PAGE_BYTES);
     assert_int_equal(run, 2);
-    section_read(sa, 0, bytes, sizeof(bytes));
+    get_bytes(sa, 0, bytes, sizeof(bytes));
     for (unsigned i = 0; i < sizeof(bytes); i++)
         assert_int_equal(bytes[i], i < MODULE_BYTES ? 0xee : 0); /* the tail of the page is zero */
-    section_write(sb, 5, "x", 1);
-    section_read(sa, 5, bytes, 1);
+    put_bytes(sb, 5, "x", 1);
+    get_bytes(sa, 5, bytes, 1);
     assert_int_equal(bytes[0], 'x');
-    section_write(sb, 5, "\xee", 1);
+    put_bytes(sb, 5, "\xee", 1);
     close_handle(a);
     unref(sa);
     assert_false(fake_direct_has(HPA(MODULE_BASE)));

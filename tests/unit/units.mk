@@ -53,18 +53,19 @@ test_insn_SRCS := hv/mmio/insn.c
 UNITS += test_region
 test_region_SRCS := hv/mmio/region.c
 
+# Everything that a section is made of.
+SECTION_SRCS := hv/mem/backing.c hv/mem/commit.c hv/mem/extents.c hv/mem/frames.c hv/mem/handle.c hv/mem/ledger.c \
+    hv/mem/mapping.c hv/mem/section.c hv/mem/section_bytes.c hv/base/tree.c hv/base/status.c
+
 UNITS += test_section test_handle test_section_bytes
-test_section_SRCS := hv/mem/section.c hv/mem/section_bytes.c hv/mem/backing.c hv/mem/handle.c hv/mem/ledger.c \
-    hv/mem/mapping.c hv/mem/slab.c hv/mem/frames.c hv/base/tree.c hv/base/status.c tests/unit/section_kit.c tests/fake/phys.c \
-    tests/fake/window.c
+test_section_SRCS := $(SECTION_SRCS) hv/mem/slab.c tests/unit/section_kit.c tests/fake/phys.c tests/fake/window.c
 test_handle_SRCS := $(test_section_SRCS)
 test_section_bytes_SRCS := $(test_section_SRCS)
 
 # hv/pci: everything below it is the real thing, on fake memory, slabs and table blocks.
 PCI_WORLD_SRCS := tests/unit/pci_world.c tests/fake/blocks.c tests/fake/phys.c tests/fake/ptstore.c \
-    tests/fake/slab.c tests/fake/vm.c tests/fake/window.c $(EPT_SRCS) \
-    hv/base/log.c hv/base/status.c hv/base/tree.c hv/mem/backing.c hv/mem/frames.c hv/mem/handle.c \
-    hv/mem/ledger.c hv/mem/mapping.c hv/mem/section.c hv/mem/section_bytes.c hv/mmio/region.c hv/pci/bar.c hv/pci/bus.c \
+    tests/fake/slab.c tests/fake/vm.c tests/fake/window.c $(EPT_SRCS) $(SECTION_SRCS) \
+    hv/base/log.c hv/mmio/region.c hv/pci/bar.c hv/pci/bus.c \
     hv/pci/config.c hv/pci/device.c hv/pci/inspect.c hv/pci/range.c hv/pci/report.c hv/vm/pause.c
 UNITS += test_range
 test_range_SRCS := $(PCI_WORLD_SRCS)
