@@ -41,13 +41,14 @@ BASE_SRCS    := hv/base/log.c hv/base/status.c hv/base/string.c hv/base/tree.c
 X86_SRCS     := hv/x86/desc.c hv/x86/isr.asm hv/x86/mtrr.c
 EPT_SRCS     := ept/ept.c ept/format.c ept/join.c ept/map.c ept/memtype.c ept/pool.c ept/report.c ept/unmap.c
 MEM_SRCS     := hv/mem/backing.c hv/mem/blocks.c hv/mem/commit.c hv/mem/extents.c hv/mem/frames.c \
-                hv/mem/handle.c hv/mem/ledger.c \
-                hv/mem/mapping.c hv/mem/section.c hv/mem/section_bytes.c hv/mem/slab.c hv/mem/space.c hv/mem/window.c
+                hv/mem/handle.c hv/mem/io_space.c hv/mem/ledger.c hv/mem/mapping.c hv/mem/section.c \
+                hv/mem/section_bytes.c hv/mem/slab.c hv/mem/space.c hv/mem/space_view.c hv/mem/view.c \
+                hv/mem/view_area.c hv/mem/view_record.c hv/mem/window.c
 MMIO_SRCS    := hv/mmio/insn.c hv/mmio/region.c
 VM_SRCS      := hv/vm/cpuid.c hv/vm/create.c hv/vm/exit.c hv/vm/host_irq.c hv/vm/io.c hv/vm/loader.c hv/vm/memtype.c \
                 hv/vm/mmio.c hv/vm/msr.c hv/vm/pause.c hv/vm/platform.c hv/vm/vm.c hv/vm/walk.c
 PCI_SRCS     := hv/pci/bar.c hv/pci/bus.c hv/pci/config.c hv/pci/device.c hv/pci/inspect.c hv/pci/range.c \
-                hv/pci/report.c hv/pci/resize.c
+                hv/pci/report.c
 CONSOLE_SRCS := hv/console/panic.c hv/console/report.c
 VMX_SRCS     := hv/vmx/caps.c hv/vmx/entry.asm hv/vmx/memtype.c hv/vmx/run.c hv/vmx/setup.c hv/vmx/state.c
 SVM_SRCS     := hv/svm/caps.c hv/svm/entry.asm hv/svm/insn.c hv/svm/memtype.c hv/svm/run.c \

@@ -4,8 +4,11 @@
 #include "hv/mem/frames.h"
 #include "hv/mem/section.h"
 #include "hv/mem/space.h"
+#include "hv/mem/view.h"
+#include "hv/svm/svm.h"
 #include "hv/x86/cpu.h"
 #include "hv/x86/desc.h"
+#include "hv/x86/mtrr.h"
 #include "hv/x86/regs.h"
 
 /* linker.ld */
@@ -67,7 +70,17 @@ static void forbid_windows(const struct boot_info *boot)
         if (boot->run[i].use == MEMMAP_KEPT)
             section_forbid(HPA(boot->run[i].base), boot->run[i].pages * PAGE_BYTES);
     section_forbid(HPA(boot->image_base), boot->image_bytes);
-    section_forbid(HPA(rdmsr(IA32_APIC_BASE) & BITS(51, 12)), PAGE_BYTES);
+    section_forbid_registers(HPA(rdmsr(IA32_APIC_BASE) & BITS(51, 12)), PAGE_BYTES);
+}
+
+/* From here on views can be made. TOP_MEM2 belongs to CPUs with SVM. */
+static void open_views(void)
+{
+    static struct mtrr mtrr;
+
+    mtrr_read(&mtrr, svm_backend.present());
+    io_space_init(&mtrr);
+    view_init();
 }
 
 hv_status_t memory_take(const struct boot_info *boot)
@@ -87,6 +100,7 @@ hv_status_t memory_take(const struct boot_info *boot)
     space_load();
     guard_stacks();
     forbid_windows(boot);
+    open_views();
     return HV_OK;
 }
 

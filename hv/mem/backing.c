@@ -22,7 +22,10 @@ static struct module {
         users; /* sections over it; the first takes it out of the direct map. Lock: section_lock */
 } modules[SECTION_MAX_MODULES];
 
-static struct span forbidden[SECTION_MAX_FORBIDDEN];
+static struct forbidden {
+    struct span span;
+    bool is_memory; /* else registers */
+} forbidden[SECTION_MAX_FORBIDDEN];
 static unsigned forbidden_count;
 static uint64_t physical_limit = ARCHITECTURAL_LIMIT;
 
@@ -39,19 +42,36 @@ void section_add_module(uint32_t index, hpa_t base, uint64_t bytes)
     memset((uint8_t *)direct(base) + bytes, 0, tail);
 }
 
-void section_forbid(hpa_t base, uint64_t bytes)
+static void forbid(hpa_t base, uint64_t bytes, bool is_memory)
 {
     hpa_t first = HPA(ALIGN_DOWN(base.v, PAGE_BYTES));
+    struct forbidden *entry = &forbidden[forbidden_count];
 
     ASSERT(forbidden_count < SECTION_MAX_FORBIDDEN);
-    forbidden[forbidden_count].base = first;
-    forbidden[forbidden_count].pages = pages_of(base.v - first.v + bytes);
+    entry->span.base = first;
+    entry->span.pages = pages_of(base.v - first.v + bytes);
+    entry->is_memory = is_memory;
     forbidden_count++;
+}
+
+void section_forbid(hpa_t base, uint64_t bytes)
+{
+    forbid(base, bytes, true);
+}
+
+void section_forbid_registers(hpa_t base, uint64_t bytes)
+{
+    forbid(base, bytes, false);
 }
 
 void section_set_physical_limit(uint64_t limit)
 {
     physical_limit = limit;
+}
+
+uint64_t backing_physical_limit(void)
+{
+    return physical_limit;
 }
 
 /* ---- checks ---- */
@@ -63,7 +83,16 @@ static bool span_touches(const struct span *span, hpa_t base, uint64_t pages)
     return base.v < span->base.v + bytes && span->base.v < base.v + (pages << PAGE_SHIFT);
 }
 
-static bool is_ours(hpa_t base, uint64_t pages)
+static bool is_forbidden(hpa_t base, uint64_t pages, bool is_memory)
+{
+    for (unsigned i = 0; i < forbidden_count; i++) {
+        if (forbidden[i].is_memory == is_memory && span_touches(&forbidden[i].span, base, pages))
+            return true;
+    }
+    return false;
+}
+
+bool backing_is_memory(hpa_t base, uint64_t pages)
 {
     if (frames_owns(&hv_frames, base, pages))
         return true;
@@ -71,11 +100,12 @@ static bool is_ours(hpa_t base, uint64_t pages)
         if (span_touches(&modules[i].span, base, pages))
             return true;
     }
-    for (unsigned i = 0; i < forbidden_count; i++) {
-        if (span_touches(&forbidden[i], base, pages))
-            return true;
-    }
-    return false;
+    return is_forbidden(base, pages, true);
+}
+
+static bool is_ours(hpa_t base, uint64_t pages)
+{
+    return backing_is_memory(base, pages) || is_forbidden(base, pages, false);
 }
 
 static hv_status_t check_physical(const struct hv_section_backing *spec)

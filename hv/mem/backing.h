@@ -44,4 +44,10 @@ void backing_destroy(struct backing *backing);
 bool backing_frames(const struct backing *backing, uint64_t page, hpa_t *frame,
                     uint64_t *run_pages);
 
+/* True when the run touches memory that is ours or a guest's. */
+bool backing_is_memory(hpa_t base, uint64_t pages);
+
+/* See section_set_physical_limit(). */
+uint64_t backing_physical_limit(void);
+
 #endif

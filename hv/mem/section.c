@@ -407,6 +407,11 @@ static uint32_t *count_of(struct section *section, enum section_user user)
     return user == SECTION_USER_VIEW ? &section->views : &section->ranges;
 }
 
+bool section_allows(const struct section *section, uint32_t access)
+{
+    return (access & ~section->allowed) == 0;
+}
+
 hv_status_t section_ref_locked(hv_handle_t handle, uint32_t access, enum section_user user,
                                struct section **section)
 {
@@ -415,7 +420,7 @@ hv_status_t section_ref_locked(hv_handle_t handle, uint32_t access, enum section
 
     if (status != HV_OK)
         return status;
-    if ((access & ~found->allowed) != 0)
+    if (!section_allows(found, access))
         return HV_E_SECTION_PROTECTION;
     (*count_of(found, user))++;
     *section = found;

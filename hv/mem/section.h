@@ -147,6 +147,9 @@ hv_status_t section_ref_locked(hv_handle_t handle, uint32_t access, enum section
                                struct section **section) MUST_CHECK;
 void section_ref_undo(struct section *section, enum section_user user);
 
+/* Does the section's own protection allow the access? */
+bool section_allows(const struct section *section, uint32_t access);
+
 /* One more reference of the same kind, for a record that was cut in two. Cannot fail. Caller holds section_lock. */
 void section_ref_again(struct section *section, enum section_user user);
 
@@ -239,6 +242,9 @@ void section_add_module(uint32_t index, hpa_t base, uint64_t bytes);
  */
 #define SECTION_MAX_FORBIDDEN 320u
 void section_forbid(hpa_t base, uint64_t bytes);
+
+/* Likewise registers, which hv_io_space_map() may name all the same. They count among SECTION_MAX_FORBIDDEN. */
+void section_forbid_registers(hpa_t base, uint64_t bytes);
 
 /* The first physical address that the CPU cannot have; set once by boot/main.c. Until then 2^52. */
 void section_set_physical_limit(uint64_t limit);

@@ -1,5 +1,5 @@
 /*
- * Owns:     the hypervisor's own address space: direct map, image, windows, later views and I/O space.
+ * Owns:     the hypervisor's own address space: direct map, image, windows, views and I/O space.
  * Promises: image pages are W^X; the direct map is read-write, not executable, write-back, and holds only RAM
  *           frames that the hypervisor owns or that are guest RAM; a section's frames are not in it; a guard
  *           page lies below every stack.
@@ -8,6 +8,7 @@
  *
  *   0x0000'xxxxxxxx          the image, where the firmware put it (text RX, rodata R, data RW)
  *   0xffff8000'00000000      the direct map (hv/base/direct.h)
+ *   0xffffc000'00000000      views and I/O space (view_record.h); some views lie below 4 GiB, around the image
  *   0xffffff00'00000000      windows: two pages per CPU
  */
 #ifndef HV_MEM_SPACE_H
@@ -49,6 +50,26 @@ void space_guard(hva_t page);
  */
 hv_status_t space_direct_remove(hpa_t base, uint64_t pages) MUST_CHECK;
 void space_direct_restore(hpa_t base, uint64_t pages);
+
+/* From the lowest to the highest address of the image. */
+void space_image(hva_t *start, hva_t *end);
+
+/*
+ * For view_record.c: first a promise of tables, then mapping cannot fail. space_view_tables() is an upper bound for one
+ * run, or, when not `large`, for the pages whatever runs of frames they turn out to be. space_view_map() lessens
+ * *tables by what it took; space_view_unreserve() gives the rest back. HV_E_NO_MEMORY.
+ */
+uint64_t space_view_tables(hva_t address, hpa_t frame, uint64_t pages, bool large);
+hv_status_t space_view_reserve(uint64_t tables) MUST_CHECK;
+void space_view_unreserve(uint64_t tables);
+void space_view_map(hva_t address, hpa_t frame, uint64_t pages, uint8_t rights,
+                    enum memtype memtype, uint64_t *tables);
+
+/* When it returns no CPU reaches the frames through these addresses. */
+void space_view_unmap(hva_t address, uint64_t pages);
+
+/* Give back warm blocks of tables. */
+void space_view_trim(void);
 
 /* The walk of a hypervisor address, for panic reports. */
 void space_dump_walk(hva_t address);

@@ -47,8 +47,8 @@ enum hv_view_allocation {
  * allows HV_E_SECTION_PROTECTION, more than the handle has HV_E_ACCESS_DENIED; view_size above the area _3;
  * base or offset off the granularity HV_E_MAPPED_ALIGNMENT; offset at or past the end _6; window past the end
  * HV_E_INVALID_VIEW_SIZE; commit_size above the view _5; explicit base outside the area or taken
- * HV_E_CONFLICTING_ADDRESSES; HV_E_CACHE_CONFLICT; frames for commit_size HV_E_COMMITMENT_LIMIT;
- * HV_E_NO_MEMORY: no room, records or tables.
+ * HV_E_CONFLICTING_ADDRESSES; HV_E_CACHE_CONFLICT; HV_E_NO_MEMORY: no room, records or tables; frames for commit_size
+ * HV_E_COMMITMENT_LIMIT.
  */
 hv_status_t hv_section_map_view(hv_handle_t section, hv_handle_t space, void **base,
                                 uint32_t zero_bits, uint64_t commit_size, uint64_t *section_offset,
@@ -60,8 +60,8 @@ hv_status_t hv_section_unmap_view(hv_handle_t space, void *base);
 
 /*
  * Map physical memory that is not the hypervisor's: device registers, firmware tables. Any byte address; the
- * result has the same offset in its page. protect: READONLY, READWRITE, EXECUTE_READ, or these with NOCACHE or
- * WRITECOMBINE. Without a modifier the type is write-back where the CPU's MTRRs say so for all of it, else UC.
+ * result has the same offset in its page. protect: READONLY, READWRITE, EXECUTE (as EXECUTE_READ) or EXECUTE_READ, or
+ * these with NOCACHE or WRITECOMBINE. Without a modifier the type is write-back where the CPU's MTRRs say so for all of it, else UC.
  * bytes 0 _2; past the physical addresses _1; HV_E_INVALID_PROTECTION; HV_E_NOT_SUPPORTED (writable with executable);
  * memory of the hypervisor or of a guest HV_E_ACCESS_DENIED; HV_E_CACHE_CONFLICT; va NULL _4; HV_E_NO_MEMORY.
  */
@@ -82,8 +82,12 @@ hv_status_t view_unmap_ram(void *va);
 /* Live views, I/O mappings and apertures: for leak checks. */
 uint64_t view_live_count(void);
 
-/* Once, after space_create(): reserve the areas of addresses. */
-hv_status_t view_init(void) MUST_CHECK;
+/* Once, after space_create(): the areas of addresses, around the image. */
+void view_init(void);
+
+/* Once, before the first I/O mapping: `mtrr` stays. */
+struct mtrr;
+void io_space_init(const struct mtrr *mtrr);
 
 /* Give back what is kept warm: see section_trim(). */
 void view_trim(void);

@@ -100,3 +100,26 @@ uint8_t mtrr_type(const struct mtrr *mtrr, hpa_t frame)
         return WB;
     return (uint8_t)FIELD_GET(MTRR_DEF_TYPE, mtrr->def_type);
 }
+
+/* Lowest bit that is set, or 0. */
+static uint64_t lowest(uint64_t word)
+{
+    return word & -word;
+}
+
+uint64_t mtrr_run(const struct mtrr *mtrr, hpa_t frame)
+{
+    uint64_t grain = GIB(4); /* every border is on a multiple of it */
+
+    if (frame.v < MIB(1))
+        return 1;
+    for (unsigned i = 0; i < mtrr->variable_count; i++) {
+        uint64_t bit = lowest(mtrr->variable[i].mask & MTRR_ADDRESS);
+
+        if ((mtrr->variable[i].mask & MTRR_MASK_VALID) && bit != 0)
+            grain = MIN(grain, bit);
+    }
+    if (mtrr->top_mem2 != 0)
+        grain = MIN(grain, lowest(mtrr->top_mem2));
+    return (grain - (frame.v & (grain - 1))) >> PAGE_SHIFT;
+}

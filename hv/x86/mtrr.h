@@ -53,4 +53,7 @@ void mtrr_read(struct mtrr *mtrr, bool amd);
  */
 uint8_t mtrr_type(const struct mtrr *mtrr, hpa_t frame);
 
+/* How many pages from the frame on have its type for certain: at least 1, and there may be more. */
+uint64_t mtrr_run(const struct mtrr *mtrr, hpa_t frame);
+
 #endif
