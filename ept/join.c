@@ -39,35 +39,40 @@ static uint64_t *full_table(const struct pt_root *root, uint64_t addr, unsigned 
 }
 
 /*
- * The quick answers first: is the table full, can the frame at addr be part of such a leaf, does its neighbour say the
- * same? So a table with one foreign page is given up at once when it is asked about that page.
+ * The quick answers first: can the frame at addr be part of such a leaf, does its neighbour say the same? So a table
+ * with one foreign page is given up at once when it is asked about that page.
  */
-bool pt_joinable(const struct pt_root *root, uint64_t addr, unsigned level)
+static bool says_one_leaf(const struct pt_root *root, const uint64_t *parts, uint64_t addr,
+                          unsigned level)
 {
-    const uint64_t known = ~root->fmt->ad_mask;
-    unsigned part = level - 1;
-    uint64_t inside = addr & (pt_span(level) - 1) & ~(pt_span(part) - 1);
-    uint64_t index = inside >> shift_of(part);
-    const uint64_t *entry;
-    uint64_t value;
+    const uint64_t known = ~root->fmt->ad_mask, span = pt_span(level - 1);
+    uint64_t inside = addr & (pt_span(level) - 1) & ~(span - 1);
+    uint64_t index = inside >> shift_of(level - 1);
+    uint64_t value = load(parts + index) & known;
 
-    ASSERT(level >= 2 && level < PT_LEVELS);
-    if (level > root->max_level || (entry = full_table(root, addr, level)) == NULL)
-        return false;
-    entry = direct(next_table(load(entry)));
-    value = load(entry + index) & known;
-    if (!pt_is_leaf(root->fmt, value, part) ||
-        (pt_frame(value, part).v & (pt_span(level) - 1)) != inside)
+    if (!pt_is_leaf(root->fmt, value, level - 1) ||
+        (pt_frame(value, level - 1).v & (pt_span(level) - 1)) != inside)
         return false;
     value -= inside; /* now what the first entry has to be */
     index ^= 1;
-    if ((load(entry + index) & known) != value + index * pt_span(part))
+    if ((load(parts + index) & known) != value + index * span)
         return false;
-    for (unsigned i = 0; i < ENTRIES; i++, value += pt_span(part)) {
-        if ((load(entry + i) & known) != value)
+    for (unsigned i = 0; i < ENTRIES; i++, value += span) {
+        if ((load(parts + i) & known) != value)
             return false;
     }
     return true;
+}
+
+bool pt_joinable(const struct pt_root *root, uint64_t addr, unsigned level)
+{
+    const uint64_t *entry;
+
+    ASSERT(level >= 2 && level < PT_LEVELS);
+    if (level > root->max_level)
+        return false;
+    entry = full_table(root, addr, level);
+    return entry != NULL && says_one_leaf(root, direct(next_table(load(entry))), addr, level);
 }
 
 void pt_join(struct pt_root *root, uint64_t addr, unsigned level, struct pt_flush *flush)

@@ -1,132 +1,7 @@
 /* The walk, case by case. Every store of every case is watched (tests/fake/ptwatch.h). */
-#include "tests/fake/host.h"
+#include "tests/unit/pt_kit.h"
 
 #include <string.h>
-
-#include "ept/ept.h"
-#include "tests/fake/blocks.h"
-#include "tests/fake/ptwatch.h"
-
-static struct pt_pool pool;
-static struct pt_root root;
-static struct pt_flush flush;
-
-static const struct pt_attr rw_wb = {PT_R | PT_W, MEMTYPE_WB, false, 3};
-static const struct pt_attr ro_wb = {PT_R, MEMTYPE_WB, false, 3};
-static const struct pt_attr rwx_wb = {PT_R | PT_W | PT_X, MEMTYPE_WB, false, 3};
-static const struct pt_attr rw_wc = {PT_R | PT_W, MEMTYPE_WC, false, 3};
-static const struct pt_attr rw_wb_4k = {PT_R | PT_W, MEMTYPE_WB, false, 1};
-static const struct pt_attr rw_wb_2m = {PT_R | PT_W, MEMTYPE_WB, false, 2};
-static const struct pt_attr rw_ipat = {PT_R | PT_W, MEMTYPE_WB, true, 3};
-
-static int setup_format(const struct pt_format *fmt)
-{
-    memset(&pool, 0, sizeof(pool));
-    memset(&flush, 0, sizeof(flush));
-    fake_blocks_fail(0);
-    return pt_root_create(&root, fmt, &pool, 3);
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    return setup_format(&pt_format_ept);
-}
-
-static int setup_stage1(void **state)
-{
-    (void)state;
-    return setup_format(&pt_format_stage1);
-}
-
-static int setup_npt(void **state)
-{
-    (void)state;
-    return setup_format(&pt_format_npt);
-}
-
-static void finish_flush(void)
-{
-    pt_flush_done(&root, &flush);
-    watch_flushed();
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    pt_flush_done(&root, &flush);
-    watch_stop();
-    pt_root_destroy(&root);
-    assert_int_equal(pool.used_tables, 0);
-    assert_int_equal(pool.reserved, 0);
-    pt_pool_drain(&pool);
-    assert_int_equal(fake_blocks_live(), 0);
-    return 0;
-}
-
-/* Map and check; returns the tables taken. */
-static uint64_t map(uint64_t addr, uint64_t frame, uint64_t bytes, const struct pt_attr *attr)
-{
-    uint64_t pages = bytes / PAGE_BYTES;
-    uint64_t need = pt_tables_needed(&root, addr, HPA(frame), pages, attr->max_level);
-    uint64_t used = pool.used_tables;
-
-    assert_int_equal(pt_pool_reserve(&pool, need), HV_OK);
-    watch_map(addr, HPA(frame), pages, attr);
-    pt_map(&root, addr, HPA(frame), pages, attr, &flush);
-    watch_done(&flush);
-    pt_pool_unreserve(&pool, pool.reserved);
-    used = pool.used_tables - used;
-    assert_true(used <= need);
-    return used;
-}
-
-typedef void unmapper(struct pt_root *, uint64_t addr, uint64_t pages, struct pt_flush *);
-
-static uint64_t unmap_by(unmapper *call, uint64_t addr, uint64_t bytes)
-{
-    uint64_t need = pt_tables_needed_unmap(&root, addr, bytes / PAGE_BYTES);
-    uint64_t used = pool.used_tables;
-
-    assert_int_equal(pt_pool_reserve(&pool, need), HV_OK);
-    watch_unmap(addr, bytes / PAGE_BYTES);
-    call(&root, addr, bytes / PAGE_BYTES, &flush);
-    watch_done(&flush);
-    pt_pool_unreserve(&pool, pool.reserved);
-    used = pool.used_tables - used;
-    assert_true(used <= need);
-    return used;
-}
-
-static uint64_t unmap(uint64_t addr, uint64_t bytes)
-{
-    return unmap_by(pt_unmap, addr, bytes);
-}
-
-static void expect_leaf(uint64_t addr, unsigned level, uint64_t entry)
-{
-    struct pt_leaf leaf;
-
-    assert_true(pt_lookup(&root, addr, &leaf));
-    assert_int_equal(leaf.level, level);
-    assert_int_equal(leaf.entry, entry);
-}
-
-static void expect_absent(uint64_t addr, unsigned level)
-{
-    struct pt_leaf leaf;
-
-    assert_false(pt_lookup(&root, addr, &leaf));
-    assert_int_equal(leaf.level, level);
-    assert_int_equal(leaf.entry, 0);
-}
-
-static void expect_leaves(uint64_t small, uint64_t large, uint64_t huge)
-{
-    assert_int_equal(root.leaves[1], small);
-    assert_int_equal(root.leaves[2], large);
-    assert_int_equal(root.leaves[3], huge);
-}
 
 static void one_page(void **state)
 {
@@ -151,7 +26,7 @@ static void one_page(void **state)
     expect_leaves(0, 0, 0);
 }
 
-static void above_4_gib_then_split(void **state)
+static void map_above_4g_then_split(void **state)
 {
     const uint64_t addr = GIB(6), frame = GIB(10);
 
@@ -167,7 +42,7 @@ static void above_4_gib_then_split(void **state)
     expect_leaves(511, 1, 0);
 }
 
-static void top_of_the_address_space(void **state)
+static void end_of_address_space(void **state)
 {
     const uint64_t top = BIT(48), start = top - MIB(2) - KIB(4);
 
@@ -308,7 +183,7 @@ static bool remap_needs_flush(const struct pt_attr *from, const struct pt_attr *
     return needed;
 }
 
-static void flush_duties(void **state)
+static void lost_right_or_unmap_asks_for_flush(void **state)
 {
     (void)state;
     watch_start(&root, GIB(1), PAGE_BYTES, 1024);
@@ -371,6 +246,28 @@ static void a_lost_dirty_bit_asks_for_a_flush(void **state)
     expect_leaf(MIB(2) + KIB(4), 1, (GIB(8) + KIB(4)) | 0x333);
 }
 
+/* A change of a live page is one store, whatever changes; there is no moment in which it is gone. */
+static void one_store_per_live_entry(void **state)
+{
+    const struct pt_attr *kinds[] = {&ro_wb, &rwx_wb, &rw_wc, &rw_wb};
+
+    (void)state;
+    watch_start(&root, GIB(1), PAGE_BYTES, 1024);
+    map(GIB(1), GIB(8), MIB(2), &rw_wb_4k);
+    map(GIB(1) + MIB(2), GIB(8) + MIB(2), MIB(2), &rw_wb);
+    for (unsigned i = 0; i < ARRAY_COUNT(kinds); i++) {
+        uint64_t stores = watch_stores();
+
+        map(GIB(1) + KIB(4), GIB(8) + i * MIB(8), KIB(4), kinds[i]);
+        assert_int_equal(watch_stores(), stores + 1);
+        map(GIB(1) + MIB(2), GIB(16) + i * MIB(8), MIB(2), kinds[i]);
+        assert_int_equal(watch_stores(), stores + 2);
+        map(GIB(1), GIB(32) + i * MIB(8) + KIB(4), MIB(2), kinds[i]);
+        assert_int_equal(watch_stores(), stores + 2 + 512);
+    }
+    expect_leaves(512, 1, 0);
+}
+
 /* ---- emptied tables ---- */
 
 static void a_whole_region_goes_in_one_store(void **state)
@@ -413,7 +310,7 @@ static void kept_tables(void **state)
     for (unsigned i = 0; i < 2; i++) {
         uint64_t used;
 
-        unmap_by(pt_unmap_keep, addr + KIB(40), MIB(3));
+        unmap_keep(addr + KIB(40), MIB(3));
         finish_flush();
         used = pool.used_tables;
         fake_blocks_exhaust(true);
@@ -424,15 +321,15 @@ static void kept_tables(void **state)
         assert_true(pool.used_tables == used);
         finish_flush();
     }
-    unmap_by(pt_unmap_keep, addr, MIB(8));
+    unmap_keep(addr, MIB(8));
     finish_flush();
     expect_leaves(0, 0, 0);
     expect_absent(addr + KIB(40), 1);
     /* A leaf, and behind it a table that has to stay. */
     map(addr, addr, MIB(8), &rw_wb);
     finish_flush();
-    unmap_by(pt_unmap_keep, addr + MIB(2), KIB(4));
-    unmap_by(pt_unmap_keep, addr, MIB(4));
+    unmap_keep(addr + MIB(2), KIB(4));
+    unmap_keep(addr, MIB(4));
     finish_flush();
     expect_absent(addr, 2);
     expect_absent(addr + MIB(2), 1);
@@ -577,33 +474,33 @@ static void walks_are_printed(void **state)
     assert_non_null(strstr(fake_log_last, " 0000000000000000 empty\n"));
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(one_page),
-        CASE(above_4_gib_then_split),
-        CASE(top_of_the_address_space),
-        CASE(the_whole_space),
-        CASE(huge_leaves),
-        CASE(levels_are_limited_by_everything),
-        CASE(replace_in_the_middle_of_2_mib),
-        CASE(identical_stores_nothing),
-        CASE(flush_duties),
-        cmocka_unit_test_setup_teardown(stage1_and_npt_flush_added_rights_too, setup_stage1,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(stage1_and_npt_flush_added_rights_too, setup_npt, teardown),
-        CASE(accessed_and_dirty_survive_added_rights),
-        CASE(a_lost_dirty_bit_asks_for_a_flush),
-        CASE(a_whole_region_goes_in_one_store),
-        CASE(reuse_waits_for_the_flush),
-        CASE(kept_tables),
-        CASE(tables_needed),
-        CASE(every_reservation_can_fail),
-        CASE(outside_is_asserted),
-        CASE(hash_follows_the_translation),
-        CASE(walks_are_printed),
+        PT_CASE(one_page),
+        PT_CASE(map_above_4g_then_split),
+        PT_CASE(end_of_address_space),
+        PT_CASE(the_whole_space),
+        PT_CASE(huge_leaves),
+        PT_CASE(levels_are_limited_by_everything),
+        PT_CASE(replace_in_the_middle_of_2_mib),
+        PT_CASE(identical_stores_nothing),
+        PT_CASE(lost_right_or_unmap_asks_for_flush),
+        cmocka_unit_test_setup_teardown(stage1_and_npt_flush_added_rights_too, pt_kit_stage1,
+                                        pt_kit_close),
+        cmocka_unit_test_setup_teardown(stage1_and_npt_flush_added_rights_too, pt_kit_npt,
+                                        pt_kit_close),
+        PT_CASE(accessed_and_dirty_survive_added_rights),
+        PT_CASE(a_lost_dirty_bit_asks_for_a_flush),
+        PT_CASE(one_store_per_live_entry),
+        PT_CASE(a_whole_region_goes_in_one_store),
+        PT_CASE(reuse_waits_for_the_flush),
+        PT_CASE(kept_tables),
+        PT_CASE(tables_needed),
+        PT_CASE(every_reservation_can_fail),
+        PT_CASE(outside_is_asserted),
+        PT_CASE(hash_follows_the_translation),
+        PT_CASE(walks_are_printed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,12 +30,16 @@ test_ptformat_SRCS := ept/format.c ept/memtype.c
 UNITS += test_pool
 test_pool_SRCS := ept/pool.c tests/fake/blocks.c
 
+# ept: the whole walk, each store watched.
+EPT_KIT_SRCS := $(EPT_SRCS) hv/base/log.c tests/fake/blocks.c tests/fake/ptwatch.c tests/unit/pt_kit.c
 UNITS += test_ept
-test_ept_SRCS := $(EPT_SRCS) hv/base/log.c tests/fake/blocks.c \
-                 tests/fake/ptwatch.c
-
+test_ept_SRCS := $(EPT_KIT_SRCS)
+UNITS += test_ptjoin
+test_ptjoin_SRCS := $(EPT_KIT_SRCS)
+UNITS += test_ptstep
+test_ptstep_SRCS := $(EPT_KIT_SRCS)
 UNITS += test_ptrandom
-test_ptrandom_SRCS := $(test_ept_SRCS)
+test_ptrandom_SRCS := $(EPT_KIT_SRCS)
 
 UNITS += test_tree
 test_tree_SRCS := hv/base/tree.c
