@@ -50,6 +50,7 @@ enum hv_device_state {
     HV_DEVICE_CONFIGURED,
     HV_DEVICE_STARTED,
     HV_DEVICE_STOPPED,
+    HV_DEVICE_STOPPING, /* for good: nothing reaches it any more, it may still call */
     HV_DEVICE_TEARING_DOWN,
 };
 
@@ -66,11 +67,13 @@ struct hv_device {
     uint16_t status;   /* guest-visible STATUS */
     uint32_t accesses; /* access callbacks in progress */
     uint64_t range_count;
+    struct tree apertures; /* guest_memory.c */
     struct hv_bar_state bar[HV_BAR_COUNT];
 };
 
 struct hv_device_host {
     struct vm *vm;
+    uint32_t flags;    /* enum hv_device_host_flags */
     struct lock lock;  /* guards config space, slots and the waiting list */
     uint32_t address;  /* CONFIG_ADDRESS */
     unsigned slot_end; /* above every used slot */
@@ -152,6 +155,11 @@ static inline void device_leave(struct hv_device *device)
 {
     __atomic_fetch_sub(&device->accesses, 1, __ATOMIC_RELEASE);
 }
+
+/* ---- guest_memory.c ---- */
+
+/* Destroy every aperture of the device and log each: teardown. Returns how many there were. */
+uint64_t aperture_destroy_all(struct hv_device *device);
 
 /* ---- report.c ---- */
 

@@ -89,7 +89,7 @@ static struct hv_device *enter_slot(struct hv_device_host *host, unsigned slot, 
 {
     struct hv_device *device = slot < PCI_SLOTS && function == 0 ? host->slot[slot] : NULL;
 
-    if (!device || device->state < HV_DEVICE_CONFIGURED || device->state >= HV_DEVICE_TEARING_DOWN)
+    if (!device || device->state < HV_DEVICE_CONFIGURED || device->state >= HV_DEVICE_STOPPING)
         return NULL;
     device_enter(device);
     return device;

@@ -125,7 +125,7 @@ hv_status_t hv_device_host_create(struct vm *vm, uint32_t flags, struct hv_devic
 
     if (!vm)
         return HV_E_INVALID_PARAMETER_1;
-    if (flags != 0)
+    if (flags & ~(uint32_t)(HV_HOST_RESTRICTED | HV_HOST_ENFORCE_BUS_MASTER))
         return HV_E_INVALID_PARAMETER_2;
     if (!host)
         return HV_E_INVALID_PARAMETER_3;
@@ -133,6 +133,7 @@ hv_status_t hv_device_host_create(struct vm *vm, uint32_t flags, struct hv_devic
     if (!made)
         return HV_E_NO_MEMORY;
     made->vm = vm;
+    made->flags = flags;
     made->slot_end = PCI_HOST_BRIDGE + 1;
     made->failure_log.burst = made->access_log.burst = LOG_BURST;
     lock_acquire(&registry.lock);
@@ -373,25 +374,32 @@ static hv_status_t retire(struct hv_device *device, enum hv_device_state *was)
     lock_acquire(&host->lock);
     lock_acquire(&device->lock);
     *was = device->state;
-    if (device->state >= HV_DEVICE_TEARING_DOWN)
+    if (device->state >= HV_DEVICE_STOPPING)
         status = HV_E_INVALID_STATE;
     else if (__atomic_load_n(&device->accesses, __ATOMIC_ACQUIRE) != 0)
         status = HV_E_DEADLOCK;
     else
-        device->state = HV_DEVICE_TEARING_DOWN;
+        device->state = HV_DEVICE_STOPPING;
     lock_release(&device->lock);
     if (status == HV_OK) {
-        device->command = 0;
+        device->command &= PCI_COMMAND_BUS_MASTER; /* `stop` may still write to guest memory */
         bars_update(host, device);
     }
     lock_release(&host->lock);
     return status;
 }
 
+static void begin_teardown(struct hv_device *device)
+{
+    lock_acquire(&device->lock);
+    device->state = HV_DEVICE_TEARING_DOWN;
+    lock_release(&device->lock);
+}
+
 hv_status_t hv_device_destroy(struct hv_device *device)
 {
     enum hv_device_state was;
-    uint64_t leaks;
+    uint64_t ranges, apertures;
     hv_status_t status;
 
     if (!device_is_known(device))
@@ -401,12 +409,14 @@ hv_status_t hv_device_destroy(struct hv_device *device)
         return status;
     if (was == HV_DEVICE_STARTED)
         device->ops->stop(device->context);
+    begin_teardown(device);
     if (was >= HV_DEVICE_INITIALISED)
         device->ops->teardown(device->context);
-    leaks = range_destroy_all(device);
-    if (leaks != 0)
-        log_line("pci", "00:%02x.0 was torn down with %llu ranges left", device->slot,
-                 (unsigned long long)leaks);
+    ranges = range_destroy_all(device);
+    apertures = aperture_destroy_all(device);
+    if (ranges + apertures != 0)
+        log_line("pci", "00:%02x.0 was torn down with %llu ranges and %llu apertures left",
+                 device->slot, (unsigned long long)ranges, (unsigned long long)apertures);
     forget_device(device);
     return HV_OK;
 }

@@ -216,8 +216,13 @@ hv_status_t hv_mmio_range_query(struct hv_device *device, enum hv_bar bar, uint6
 hv_status_t hv_bar_make_resizable(struct hv_device *device, enum hv_bar bar,
                                   uint64_t sizes) MUST_CHECK;
 
-/* ---- guest memory. From initialize to stop, else HV_E_INVALID_STATE ---- */
+/*
+ * ---- guest memory ----
+ * All but the destroy call: HV_E_INVALID_HANDLE unknown device; HV_E_INVALID_STATE before `initialize` has returned and
+ * from `teardown` on (`stop` may still write back).
+ */
 
+/* Of the host, for all its devices: hv_device_host_create(). */
 enum hv_device_host_flags {
     HV_HOST_RESTRICTED = 1, /* no hv_guest_memory_read/write, no apertures: HV_E_ACCESS_DENIED */
     HV_HOST_ENFORCE_BUS_MASTER = 2, /* likewise while the guest has COMMAND.BusMaster off */
@@ -226,9 +231,10 @@ enum hv_device_host_flags {
 #define HV_APERTURES_PER_DEVICE 1024u
 
 /*
- * Copy guest RAM. gpa + bytes wrapping HV_E_INVALID_PARAMETER_2; NULL buffer _4; a byte that is not RAM (a BAR, the
- * hole below 4 GiB) HV_E_GUEST_FAULT and nothing copied; 0 bytes HV_OK. Naturally aligned copies of 1, 2, 4 and 8
- * bytes are single accesses; no other promise against VPs.
+ * Copy guest RAM. In this order: 0 bytes HV_OK, whatever the rest; gpa + bytes wrapping (2^64 itself too)
+ * HV_E_INVALID_PARAMETER_2; NULL buffer _4; HV_E_ACCESS_DENIED by the host's flags; a byte that is not RAM (a BAR, the
+ * hole below 4 GiB) HV_E_GUEST_FAULT and nothing copied. Naturally aligned copies of 1, 2, 4 and 8 bytes are single
+ * accesses; no other promise against VPs. `buffer` does not overlap the guest's RAM.
  */
 hv_status_t hv_guest_memory_read(struct hv_device *device, gpa_t gpa, uint32_t bytes,
                                  void *buffer) MUST_CHECK;
@@ -236,14 +242,15 @@ hv_status_t hv_guest_memory_write(struct hv_device *device, gpa_t gpa, uint32_t 
                                   const void *buffer) MUST_CHECK;
 
 /*
- * Guest RAM in the caller's space, coherent for as long as it is mapped; *va keeps gpa's offset in its page. bytes 0 _3;
- * va NULL _5; not all RAM of one contiguous run HV_E_GUEST_FAULT; HV_E_QUOTA: HV_APERTURES_PER_DEVICE of the device
- * (destroy one and try again); HV_E_NO_MEMORY. Overlapping ones are fine.
+ * Guest RAM in the caller's space, coherent for as long as it is mapped; *va keeps gpa's offset in its page. In this
+ * order: wrapping as above _2; bytes 0 _3; va NULL _5; HV_E_ACCESS_DENIED as above; not all RAM of one contiguous run
+ * HV_E_GUEST_FAULT; HV_E_QUOTA: HV_APERTURES_PER_DEVICE of the device (destroy one and try again); HV_E_NO_MEMORY.
+ * Overlapping ones are fine. What is left after `teardown` is destroyed, with a line in the log for each.
  */
 hv_status_t hv_guest_aperture_create(struct hv_device *device, gpa_t gpa, uint32_t bytes,
                                      bool write_protected, void **va) MUST_CHECK;
 
-/* `va` exactly as given out to this device, else HV_E_NOT_MAPPED. Legal in teardown. */
+/* `va` exactly as given out to this device, else HV_E_NOT_MAPPED. HV_E_INVALID_HANDLE. Legal in teardown. */
 hv_status_t hv_guest_aperture_destroy(struct hv_device *device, void *va);
 
 #endif

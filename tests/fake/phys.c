@@ -9,7 +9,7 @@ static uint64_t mapped_bytes;
 
 static void map_zero(int placement)
 {
-    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | placement;
+    int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | placement;
     void *want = direct(HPA(0));
 
     if (mmap(want, mapped_bytes, PROT_READ | PROT_WRITE, flags, -1, 0) != want) {

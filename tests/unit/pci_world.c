@@ -10,6 +10,7 @@
 #include "tests/fake/blocks.h"
 #include "tests/fake/phys.h"
 #include "tests/fake/slab.h"
+#include "tests/fake/view_ram.h"
 
 #define PHYS_BYTES   MIB(512)
 #define FRAMES_START MIB(2)
@@ -26,6 +27,8 @@ static hv_status_t on_initialize(void *context)
     struct probe *probe = context;
 
     probe->initialized++;
+    if (probe->in_initialize)
+        probe->in_initialize(probe);
     return probe->initialize;
 }
 
@@ -35,6 +38,8 @@ static hv_status_t on_configure(void *context, uint32_t count, const char *const
 
     (void)strings;
     probe->configured++;
+    if (probe->in_configure)
+        probe->in_configure(probe);
     probe->string_count = count;
     return probe->configure;
 }
@@ -55,6 +60,8 @@ static hv_status_t on_start(void *context)
     struct probe *probe = context;
 
     probe->started++;
+    if (probe->in_start)
+        probe->in_start(probe);
     return probe->start;
 }
 
@@ -63,6 +70,8 @@ static void on_stop(void *context)
     struct probe *probe = context;
 
     probe->stopped++;
+    if (probe->in_stop)
+        probe->in_stop(probe);
 }
 
 static void on_teardown(void *context)
@@ -166,11 +175,13 @@ int world_open(void **state)
         has_memory = true;
     }
     fake_slab_fail(0);
+    fake_view_fail(0);
     fake_blocks_fail(0);
     fake_blocks_exhaust(false);
     memset(world.probe, 0, sizeof(world.probe));
     section_trim();
     world.slabs = fake_slab_live();
+    world.views = view_live_count();
     world.frames = hv_frames.free_pages;
     world.blocks = fake_blocks_live();
     fake_vm_create(&world.vm);
@@ -187,6 +198,7 @@ int world_close(void **state)
     assert_int_equal(mapping_live_count(), 0);
     assert_null(hv_ledger.edges.root);
     assert_int_equal(section_live_count(), 0);
+    assert_int_equal(view_live_count(), world.views);
     assert_int_equal(fake_slab_live(), world.slabs);
     assert_int_equal(hv_frames.free_pages, world.frames);
     return 0;
@@ -200,6 +212,7 @@ struct world_state world_state(void)
         .tables = world.vm.pool.used_tables + world.vm.pool.reserved,
         .records = fake_slab_live(),
         .sections = section_live_count(),
+        .views = view_live_count(),
         .stores = world.vm.tables.stores,
         .flushes = world.vm.stats.flushes,
     };

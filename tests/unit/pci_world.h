@@ -21,6 +21,10 @@ struct probe {
     hv_status_t initialize, configure, details, start, access; /* what the callbacks answer */
     uint32_t read_fill;                                        /* a byte for trapped reads */
     uint32_t caps_pointer;
+    void (*in_initialize)(struct probe *probe);
+    void (*in_configure)(struct probe *probe);
+    void (*in_start)(struct probe *probe);
+    void (*in_stop)(struct probe *probe);
     void (*in_teardown)(struct probe *probe);
     void (*in_write)(struct probe *probe);
     /* what was seen */
@@ -36,7 +40,7 @@ struct world {
     struct vm vm;
     struct hv_device_host *host;
     struct probe probe[WORLD_PROBES];
-    uint64_t slabs, frames, blocks;
+    uint64_t slabs, frames, blocks, views;
 };
 
 extern struct world world;
@@ -68,7 +72,7 @@ uint64_t section_word(uint64_t page, uint64_t offset);
 
 /* Everything that a failed call must leave alone. */
 struct world_state {
-    uint64_t hash, mappings, tables, records, sections, stores, flushes;
+    uint64_t hash, mappings, tables, records, sections, views, stores, flushes;
 };
 struct world_state world_state(void);
 #define assert_unchanged(before)                             \
