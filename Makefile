@@ -48,14 +48,16 @@ MMIO_SRCS    := hv/mmio/insn.c hv/mmio/region.c
 VM_SRCS      := hv/vm/cpuid.c hv/vm/create.c hv/vm/exit.c hv/vm/host_irq.c hv/vm/io.c hv/vm/loader.c hv/vm/memtype.c \
                 hv/vm/mmio.c hv/vm/msr.c hv/vm/pause.c hv/vm/platform.c hv/vm/vm.c hv/vm/walk.c
 PCI_SRCS     := hv/pci/bar.c hv/pci/bus.c hv/pci/config.c hv/pci/device.c hv/pci/guest_memory.c \
-                hv/pci/inspect.c hv/pci/leaves.c hv/pci/range.c hv/pci/records.c hv/pci/report.c
+                hv/pci/inspect.c hv/pci/range.c hv/pci/report.c
 CONSOLE_SRCS := hv/console/panic.c hv/console/report.c
 VMX_SRCS     := hv/vmx/caps.c hv/vmx/entry.asm hv/vmx/memtype.c hv/vmx/run.c hv/vmx/setup.c hv/vmx/state.c
 SVM_SRCS     := hv/svm/caps.c hv/svm/entry.asm hv/svm/insn.c hv/svm/memtype.c hv/svm/run.c \
                 hv/svm/setup.c hv/svm/state.c
-HOST_SRCS    := drivers/host/uart.c
+HOST_SRCS    := drivers/host/acpi.c drivers/host/apic.c drivers/host/hostpci.c drivers/host/hostpci_config.c \
+                drivers/host/screen.c drivers/host/screen_font.c drivers/host/uart.c
 VIRTUAL_SRCS := drivers/virtual/lab.c drivers/virtual/lab_commands.c
-BOOT_SRCS    := boot/bootmap.c boot/config.c boot/entry.c boot/main.c boot/memmap.c boot/memory.c boot/uefi.c
+BOOT_SRCS    := boot/bootmap.c boot/config.c boot/console.c boot/entry.c boot/hostdev.c boot/main.c boot/memmap.c \
+                boot/memory.c boot/uefi.c
 
 # While rooms are still being written, a file that is not there yet is left out.
 IMAGE_SRCS := $(wildcard $(BASE_SRCS) $(X86_SRCS) $(EPT_SRCS) $(MEM_SRCS) $(MMIO_SRCS) $(VM_SRCS) \

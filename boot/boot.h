@@ -1,7 +1,7 @@
 /*
  * Owns:     what the firmware phase hands to the hypervisor phase.
  * Promises: everything here lies in memory that stays ours (the image or loader data).
- * Needs:    boot/config.h, boot/memmap.h.
+ * Needs:    boot/config.h, boot/memmap.h, drivers/host/screen.h (what a screen is).
  * Never:    <efi.h> types.
  */
 #ifndef BOOT_BOOT_H
@@ -9,6 +9,7 @@
 
 #include "boot/config.h"
 #include "boot/memmap.h"
+#include "drivers/host/screen.h"
 
 #define BOOT_MAX_RUNS     256u
 #define BOOT_CONFIG_BYTES 16384u
@@ -18,12 +19,6 @@ struct boot_file {
     uint64_t size_bytes;
 };
 
-struct boot_screen { /* the GOP's frame buffer, when there is one */
-    uint64_t base;
-    uint64_t size_bytes;
-    uint32_t width, height, stride_pixels;
-};
-
 struct boot_info {
     struct config config;
     struct boot_file guest;
@@ -31,8 +26,8 @@ struct boot_info {
     struct memmap_run run[BOOT_MAX_RUNS];
     unsigned run_count;
     uint64_t image_base, image_bytes;
-    uint64_t acpi_rsdp; /* 0: the firmware has none */
-    struct boot_screen screen;
+    uint64_t acpi_rsdp;        /* 0: the firmware has none */
+    struct screen_mode screen; /* the GOP's frame buffer; SCREEN_NONE: there is none */
     unsigned cpu_count;
     uint64_t start_ticks; /* TSC at efi_main */
     uint64_t kept_bytes;  /* loader data besides the image: files, tables */

@@ -167,6 +167,12 @@ static const char *console_parse(struct config *config, char *value)
     return config->serial || strcmp(value, "none") == 0 ? NULL : "serial or none";
 }
 
+static const char *screen_parse(struct config *config, char *value)
+{
+    config->screen = strcmp(value, "on") == 0;
+    return config->screen || strcmp(value, "off") == 0 ? NULL : "on or off";
+}
+
 static const char *log_parse(struct config *config, char *value)
 {
     config->quiet = strcmp(value, "quiet") == 0;
@@ -180,6 +186,7 @@ static const struct key keys[] = {
     {"ram", ram_parse, "only one ram line", false},
     {"device", device_parse, NULL, false},
     {"console", console_parse, "only one console line", false},
+    {"screen", screen_parse, "only one screen line", false},
     {"log", log_parse, "only one log line", false},
 };
 
@@ -226,7 +233,7 @@ static const char *line_parse(struct config *config, uint32_t *seen, char *line)
             key = &keys[i];
     }
     if (key == NULL)
-        return "one of the keys guest, module, cmdline, ram, device, console, log";
+        return "one of the keys guest, module, cmdline, ram, device, console, screen, log";
 
     char *value = skip_blank(end);
     if (*value != '=')

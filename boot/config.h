@@ -12,6 +12,7 @@
  *                                  guest RAM (default 64); what is above `split` (default 3072) starts at 4 GiB
  *   device  = name { option }      repeated; name: lab; options are words handed to the device
  *   console = serial | none        where the hypervisor's log goes (default serial)
+ *   screen  = on | off             the log also on the machine's screen (default off)
  *   log     = quiet | normal       quiet: only banner, reports and the guest's own output (default normal)
  *
  *   amount  = decimal digits, then nothing or M (MiB), or G (GiB).
@@ -48,6 +49,7 @@ struct config {
     unsigned device_count;
     struct config_device device[CONFIG_MAX_DEVICES];
     bool serial;
+    bool screen;
     bool quiet;
 };
 

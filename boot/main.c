@@ -2,6 +2,8 @@
  * The composition root: wires drivers to the core, builds the VM, runs it, tells how it ended.
  */
 #include "boot/boot.h"
+#include "boot/console.h"
+#include "boot/hostdev.h"
 #include "boot/memory.h"
 #include "drivers/host/uart.h"
 #include "drivers/virtual/lab.h"
@@ -39,17 +41,10 @@ static struct cpu boot_cpu = {.stacks = boot_stacks};
 static struct vm vm;
 static struct vp vp;
 static struct hv_device_host *host;
-static bool log_off;
 
 /* The backends, in the order in which they are tried. */
 static const struct backend *const backends[] = {&vmx_backend, &svm_backend};
 const struct backend *hv_backend;
-
-void log_sink(const char *text, size_t bytes)
-{
-    if (!log_off)
-        uart_write(text, bytes);
-}
 
 uint64_t bench_clock(void)
 {
@@ -82,11 +77,6 @@ void machine_stop(bool failed)
 }
 
 /* A sentence that says what to do, then the end. */
-void log_panic_on(void)
-{
-    log_off = false;
-}
-
 NORETURN static void give_up(const char *room, const char *sentence)
 {
     log_panic_on();
@@ -135,9 +125,11 @@ static void choose_backend(void)
 
 static void create_lab(const struct config_device *config)
 {
+    struct hostdev_options options;
     struct hv_device *device;
 
-    need(lab_create(host, config->option_count, config->option, &device), "lab",
+    hostdev_resolve(config, &options);
+    need(lab_create(host, options.count, options.option, &device), "lab",
          "the lab device cannot be made: check its options in \\barvisor.cfg and the machine's "
          "memory");
 }
@@ -220,10 +212,11 @@ void hv_main(struct boot_info *boot)
     uint64_t entry_ticks, hv_bytes;
 
     cpu_tables_load(&boot_cpu);
-    log_off = !boot->config.serial;
+    console_configure(&boot->config);
     need(memory_take(boot), "mem", "not enough memory for the hypervisor: give the machine more");
     host_interrupts_quiesce(); /* before memory in which other CPUs may still wait becomes ours */
     need(memory_take_rest(boot), "mem", "the memory map has too many pieces");
+    console_start_screen(boot);
     if (!boot->config.quiet)
         memory_print(boot);
     log_line("boot", "%u CPU%s, one is used; ACPI %s; screen %ux%u", boot->cpu_count,
@@ -231,6 +224,7 @@ void hv_main(struct boot_info *boot)
              boot->screen.width, boot->screen.height);
     choose_backend();
     section_set_physical_limit(1ull << hv_caps.physical_bits);
+    hostdev_find(boot);
     if (boot->module.bytes)
         section_add_module(0, HPA((uint64_t)(uintptr_t)boot->module.bytes),
                            boot->module.size_bytes);

@@ -156,9 +156,23 @@ uint64_t uefi_acpi_rsdp(void)
     return found;
 }
 
-struct boot_screen uefi_screen(void)
+static enum screen_format screen_format(EFI_GRAPHICS_PIXEL_FORMAT format)
 {
-    struct boot_screen screen = {0};
+    switch ((unsigned)format) {
+    case PixelRedGreenBlueReserved8BitPerColor:
+        return SCREEN_RGB;
+    case PixelBlueGreenRedReserved8BitPerColor:
+        return SCREEN_BGR;
+    case PixelBltOnly: /* drawn on by calls of the firmware's only */
+        return SCREEN_NONE;
+    default:
+        return SCREEN_OTHER;
+    }
+}
+
+struct screen_mode uefi_screen(void)
+{
+    struct screen_mode screen = {.format = SCREEN_NONE};
     EFI_GRAPHICS_OUTPUT_PROTOCOL *gop;
 
     if (bs->LocateProtocol(&gop_guid, NULL, (void **)&gop) != EFI_SUCCESS || !gop->Mode ||
@@ -169,6 +183,7 @@ struct boot_screen uefi_screen(void)
     screen.width = gop->Mode->Info->HorizontalResolution;
     screen.height = gop->Mode->Info->VerticalResolution;
     screen.stride_pixels = gop->Mode->Info->PixelsPerScanLine;
+    screen.format = screen_format(gop->Mode->Info->PixelFormat);
     return screen;
 }
 

@@ -25,7 +25,7 @@ struct boot_file uefi_read_file(const char *path);
 void uefi_image(uint64_t *base, uint64_t *bytes);
 unsigned uefi_cpu_count(void);
 uint64_t uefi_acpi_rsdp(void);
-struct boot_screen uefi_screen(void);
+struct screen_mode uefi_screen(void);
 
 /* The end of the highest RAM in the memory map. */
 uint64_t uefi_ram_end(void);

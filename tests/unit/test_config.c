@@ -45,6 +45,7 @@ static void the_least_file(void **state)
     assert_int_equal(config.split_bytes, MIB(3072));
     assert_int_equal(config.device_count, 0);
     assert_true(config.serial);
+    assert_false(config.screen);
     assert_false(config.quiet);
     assert_int_equal(error.line, 12345); /* success leaves the error alone */
 }
@@ -59,6 +60,7 @@ static const char full[] = "# a comment, then a blank line\r\n"
                            "\t#indented\r\n"
                            "device=ivshmem\r\n"
                            "console = none\r\n"
+                           "screen = on\r\n"
                            "log = quiet\r\n";
 
 static void expect_full(void)
@@ -77,6 +79,7 @@ static void expect_full(void)
     assert_string_equal(config.device[1].name, "ivshmem");
     assert_int_equal(config.device[1].option_count, 0);
     assert_false(config.serial);
+    assert_true(config.screen);
     assert_true(config.quiet);
 }
 
@@ -141,7 +144,7 @@ static void small_things(void **state)
     assert_string_equal(config.device[0].option[7], "8");
 }
 
-#define KEYS   "one of the keys guest, module, cmdline, ram, device, console, log"
+#define KEYS   "one of the keys guest, module, cmdline, ram, device, console, screen, log"
 #define PATH   "a path on the boot volume, such as \\guest.elf"
 #define CHARS  "a path without any of \" * : < > ? |"
 #define RAM    "an amount of RAM from 1 to 1048576 MiB, such as 64 or 2G"
@@ -213,6 +216,10 @@ static const struct {
     {"console =", 1, "serial or none"},
     {"console = Serial", 1, "serial or none"},
     {"console = serial none", 1, "serial or none"},
+    {"screen =", 1, "on or off"},
+    {"screen = On", 1, "on or off"},
+    {"screen = on off", 1, "on or off"},
+    {"screen = off\nscreen = off", 2, "only one screen line"},
     {"log = loud", 1, "quiet or normal"},
     {"guest = g\nram = 1\x7F", 2, ASCII},
     {"# caf\xC3\xA9", 1, ASCII},

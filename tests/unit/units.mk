@@ -70,7 +70,7 @@ test_section_bytes_SRCS := $(test_section_SRCS)
 PCI_WORLD_SRCS := tests/unit/pci_world.c tests/fake/blocks.c tests/fake/phys.c tests/fake/ptstore.c \
     tests/fake/slab.c tests/fake/view_ram.c tests/fake/vm.c tests/fake/window.c $(EPT_SRCS) $(SECTION_SRCS) \
     hv/base/log.c hv/mmio/region.c hv/pci/bar.c hv/pci/bus.c \
-    hv/pci/config.c hv/pci/device.c hv/pci/guest_memory.c hv/pci/inspect.c hv/pci/leaves.c hv/pci/range.c hv/pci/records.c hv/pci/report.c hv/vm/pause.c
+    hv/pci/config.c hv/pci/device.c hv/pci/guest_memory.c hv/pci/inspect.c hv/pci/range.c hv/pci/report.c hv/vm/pause.c
 UNITS += test_range
 test_range_SRCS := $(PCI_WORLD_SRCS)
 UNITS += test_guest_memory
@@ -100,3 +100,12 @@ test_vmexits_SRCS := $(VM_KIT_SRCS)
 # hv/vm/cpuid.c is included, with another CPUID instruction.
 UNITS += test_vmcpuid
 test_vmcpuid_SRCS := $(filter-out hv/vm/cpuid.c,$(VM_KIT_SRCS))
+
+# drivers/host: on memory and configuration space that the test lays out.
+UNITS += test_acpi
+test_acpi_SRCS := drivers/host/acpi.c hv/base/log.c hv/base/status.c tests/fake/iospace.c
+UNITS += test_screen
+test_screen_SRCS := drivers/host/screen.c drivers/host/screen_font.c hv/base/log.c hv/base/status.c tests/fake/iospace.c
+UNITS += test_hostpci
+test_hostpci_SRCS := boot/hostdev.c drivers/host/acpi.c drivers/host/apic.c drivers/host/hostpci.c hv/base/log.c \
+    hv/base/status.c tests/fake/hostpci.c tests/fake/iospace.c

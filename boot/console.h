@@ -1,0 +1,19 @@
+/*
+ * Owns:     where the log goes: the serial line, and the machine's screen when the configuration wants it.
+ * Promises: what was logged before the screen could be mapped appears on it too, oldest lines first, as much
+ *           as fits; a panic and a boot that gives up go to the serial line whatever the configuration says.
+ * Needs:    drivers/host/uart.h, drivers/host/screen.h.
+ * Never:    waits, locks.
+ */
+#ifndef BOOT_CONSOLE_H
+#define BOOT_CONSOLE_H
+
+#include "boot/boot.h"
+
+/* The configuration is known: be silent on the serial line if it says so. */
+void console_configure(const struct config *config);
+
+/* Things can be mapped (view_init()): turn on the screen, if the configuration wants it. Once. */
+void console_start_screen(const struct boot_info *boot);
+
+#endif
