@@ -158,6 +158,14 @@ static inline uint64_t walk(const struct pt_root *root, uint64_t addr, unsigned 
     return value;
 }
 
+unsigned pt_tables_missing(const struct pt_root *root, uint64_t addr)
+{
+    unsigned level;
+
+    walk(root, addr, &level);
+    return level - 1;
+}
+
 bool pt_lookup(const struct pt_root *root, uint64_t addr, struct pt_leaf *leaf)
 {
     unsigned level;

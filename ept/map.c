@@ -133,8 +133,10 @@ static inline uint64_t map_some(const struct change *c, uint64_t addr, hpa_t fra
 
     if (UNLIKELY(entry == NULL)) {
         entry = slot(reach(c, addr, frame, &level), addr, level);
-        if (level != wanted)
+        if (level != wanted) {
+            c->flush->kept = true;
             return MIN(pt_span(level) - (addr & (pt_span(level) - 1)), left);
+        }
     }
     count = entries_of_step(root, entry, entries_inside(addr, left, level), level);
     fill(c, entry, frame.v | pt_leaf_bits(root->fmt, c->attr, level), count, level);

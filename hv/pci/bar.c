@@ -211,39 +211,41 @@ static bool is_usable(const struct hv_bar_state *bar)
            !vm_ram_overlaps(vm, GPA(bar->base), bar->bytes);
 }
 
-/* Region and leaves, all or nothing. Caller holds vm->tables_lock. */
+static void remove_region(struct vm *vm, uint64_t base)
+{
+    hv_status_t status;
+
+    lock_acquire(&vm->tables_lock);
+    status = mmio_region_remove(&vm->regions, GPA(base));
+    lock_release(&vm->tables_lock);
+    ASSERT(status == HV_OK);
+}
+
+/* Region and leaves, all or nothing. */
 static hv_status_t map_bar(struct vm *vm, struct hv_bar_state *bar)
 {
     const struct mmio_handler handler = {access_read, access_write, bar};
-    struct pt_flush flush = {0};
-    hv_status_t status = mmio_region_add(&vm->regions, GPA(bar->base), bar->bytes, &handler);
+    hv_status_t status;
 
+    lock_acquire(&vm->tables_lock);
+    status = mmio_region_add(&vm->regions, GPA(bar->base), bar->bytes, &handler);
+    lock_release(&vm->tables_lock);
     if (status != HV_OK)
         return status;
-    status = ranges_activate(bar, bar->base, &flush);
-    if (status != HV_OK) {
-        hv_status_t removed = mmio_region_remove(&vm->regions, GPA(bar->base));
-
-        ASSERT(removed == HV_OK);
-        return status;
-    }
-    vm_flush(vm, &flush);
-    bar->live = true;
-    bar->live_base = bar->base;
-    return HV_OK;
+    status = leaves_activate(bar, bar->base);
+    if (status != HV_OK)
+        remove_region(vm, bar->base);
+    return status;
 }
 
 /* Let a waiting BAR in if its address is free. Caller holds the device's lock. */
 static bool bring_up(struct hv_device_host *host, struct hv_bar_state *bar)
 {
-    struct vm *vm = host->vm;
     hv_status_t status;
 
     if (!is_usable(bar))
         return false;
-    lock_acquire(&vm->tables_lock);
-    status = map_bar(vm, bar);
-    lock_release(&vm->tables_lock);
+    status = map_bar(host->vm, bar);
     if (status != HV_OK && status != HV_E_CONFLICTING_ADDRESSES &&
         log_limit_pass(&host->failure_log))
         log_line("pci", "00:%02x.0 BAR%u stays inactive at 0x%llx: %s", bar->device->slot,
@@ -254,16 +256,8 @@ static bool bring_up(struct hv_device_host *host, struct hv_bar_state *bar)
 /* Leaves go first, so that no access reaches the frames once the region is gone. */
 static void take_down(struct vm *vm, struct hv_bar_state *bar)
 {
-    struct pt_flush flush = {0};
-    hv_status_t removed;
-
-    lock_acquire(&vm->tables_lock);
-    ranges_deactivate(bar, &flush);
-    removed = mmio_region_remove(&vm->regions, GPA(bar->live_base));
-    vm_flush(vm, &flush);
-    lock_release(&vm->tables_lock);
-    ASSERT(removed == HV_OK);
-    bar->live = false;
+    leaves_deactivate(bar);
+    remove_region(vm, bar->live_base);
 }
 
 static void wait_append(struct hv_device_host *host, struct hv_bar_state *bar)

@@ -39,7 +39,7 @@ struct hv_bar_state {
     struct hv_device *device;
     enum hv_bar index;
     struct tree ranges;   /* struct hv_range by first BAR page */
-    uint64_t range_pages; /* sum over the ranges */
+    uint64_t held_tables; /* that the ranges keep reserved: leaves.c. Lock: vm->tables_lock */
     uint64_t trapped_reads, trapped_writes, callback_failures;
     struct hv_bar_state *next_waiting;
 };

@@ -11,21 +11,20 @@ void range_leaves(const struct hv_bar_state *bar, const struct hv_range *range,
                   uint64_t leaves[PT_LEVELS])
 {
     struct vm *vm = bar->device->host->vm;
-    uint64_t address = bar->live_base + (range->node.key << PAGE_SHIFT);
-    uint64_t end = address + (range->pages << PAGE_SHIFT);
+    uint64_t first = MIN(range->node.key, bar->bytes >> PAGE_SHIFT);
+    uint64_t address = bar->live_base + (first << PAGE_SHIFT);
+    uint64_t end = bar->live_base + MIN(range_end(range) << PAGE_SHIFT, bar->bytes);
     struct pt_leaf leaf;
 
     memset(leaves, 0, PT_LEVELS * sizeof(*leaves));
     while (bar->live && address < end) {
-        bool present;
-
         /* The device's lock keeps the leaves; the tables may change around them from one to the next. */
         lock_acquire(&vm->tables_lock);
-        present = pt_lookup(&vm->tables, address, &leaf);
+        if (pt_lookup(&vm->tables, address, &leaf)) /* not: uncommitted pages */
+            leaves[leaf.level]++;
         lock_release(&vm->tables_lock);
-        ASSERT(present);
-        leaves[leaf.level]++;
-        address += pt_span(leaf.level);
+        /* A leaf may begin before the range: it may be shared with its neighbours. */
+        address = ALIGN_DOWN(address, pt_span(leaf.level)) + pt_span(leaf.level);
     }
 }
 
@@ -34,11 +33,11 @@ static void describe_range(const struct hv_bar_state *bar, const struct hv_range
 {
     *info = (struct hv_mmio_range_info){
         .bar_page = range->node.key,
-        .page_count = range->pages,
-        .section_page = range->section_page,
+        .page_count = range->map.pages,
+        .section_page = range->map.section_page,
         .flags = range->flags,
-        .section_id = section_id(range->section),
-        .memtype = (enum memtype)range->attr.memtype,
+        .section_id = section_id(range->map.section),
+        .memtype = range->map.memtype,
         .live = bar->live,
         .trapped_writes = range->trapped_writes,
     };
@@ -69,6 +68,27 @@ hv_status_t hv_mmio_range_query(struct hv_device *device, enum hv_bar bar, uint6
     return status;
 }
 
+uint64_t range_direct_pages(const struct hv_bar_state *bar)
+{
+    uint64_t limit = bar->bytes >> PAGE_SHIFT, direct = 0;
+
+    if (!bar->live)
+        return 0;
+    for (struct hv_range *range = range_of(tree_first(&bar->ranges));
+         range && range->node.key < limit; range = range_of(tree_next(&range->node))) {
+        uint64_t pages = MIN(range->map.pages, limit - range->node.key);
+
+        for (uint64_t page = 0, run; page < pages; page += run) {
+            hpa_t frame;
+            bool is_there = mapping_frames(&range->map, page, &frame, &run);
+
+            run = MIN(run, pages - page);
+            direct += is_there ? run : 0;
+        }
+    }
+    return direct;
+}
+
 hv_status_t inspect_bar(struct hv_device *device, enum hv_bar bar, struct hv_bar_stats *stats)
 {
     const struct hv_bar_state *state;
@@ -86,7 +106,7 @@ hv_status_t inspect_bar(struct hv_device *device, enum hv_bar bar, struct hv_bar
         .base = state->base,
         .decoded = state->live,
         .ranges = state->ranges.count,
-        .direct_pages = state->live ? state->range_pages : 0,
+        .direct_pages = range_direct_pages(state),
         .trapped_reads = state->trapped_reads,
         .trapped_writes = state->trapped_writes,
         .callback_failures = state->callback_failures,
@@ -137,9 +157,9 @@ static uint64_t hash_bar(uint64_t hash, const struct hv_bar_state *bar)
         const struct hv_range *range = CONTAINER_OF(node, struct hv_range, node);
 
         hash = hash_word(hash, range->node.key);
-        hash = hash_word(hash, range->pages);
-        hash = hash_word(hash, range->section_page);
-        hash = hash_word(hash, section_id(range->section));
+        hash = hash_word(hash, range->map.pages);
+        hash = hash_word(hash, range->map.section_page);
+        hash = hash_word(hash, section_id(range->map.section));
         hash = hash_word(hash, (uint64_t)range->attr.memtype << 32 | range->flags);
     }
     return hash;

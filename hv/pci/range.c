@@ -4,154 +4,41 @@
  *      BAR page     0    1    2    3    4    5    6    7          record: struct hv_range
  *                 [trap][== range A ==][trap][== range B: 3 ==]
  *                          |                     |
- *      section page        7 ..                  0 1 | 2          section_frame() cuts a range into
+ *      section page        7 ..                  0 1 | 2          mapping_frames() cuts a range into
  *      frames             [== one run ==]       [run][run]        runs of contiguous frames
  *
- * Each run has one entry in the ledger (one memory type per frame) and, while the BAR is live, its leaves
- * in the second-level tables at live_base + page. Everything that can fail comes before the first change.
+ * Every call is a list of operations, mostly one. Each is checked and carried out on the records, and has its tables
+ * reserved; what fails is taken back. Then the tables follow, are flushed once, and what went is released:
+ *
+ *      check -> records, reserve -> | -> leaves -> flush -> release        nothing can fail right of the bar
  */
 #include "hv/pci/range.h"
 
 #include "hv/base/bits.h"
-#include "hv/mem/mapping.h"
-#include "hv/mem/slab.h"
+#include "hv/base/string.h"
 
 #define NOINLINE __attribute__((noinline))
 #define KNOWN_FLAGS                                                               \
     (HV_MMIO_WRITEABLE | HV_MMIO_EXECUTABLE | HV_MMIO_MT_MASK | HV_MMIO_REPLACE | \
      HV_MMIO_NO_LARGE | HV_MMIO_IGNORE_GUEST_PAT | HV_MMIO_TRACK_DIRTY)
-#define FLAGS_NOT_BUILT (HV_MMIO_REPLACE | HV_MMIO_TRACK_DIRTY)
 
-/* The machine's range records, and those of runs after the first. Lock: each its own, a leaf lock. */
-static struct slab range_slab = SLAB_INIT("range", struct hv_range);
-static struct slab run_slab = SLAB_INIT("run", struct hv_run);
+/* A longer window is brought in line without section_lock, which others may wait for. */
+#define PAGES_UNDER_SECTION_LOCK 512u
 
-static struct hv_range *range_of(struct tree_node *node)
-{
-    return node ? CONTAINER_OF(node, struct hv_range, node) : NULL;
-}
+_Static_assert(sizeof(struct records_change) <= sizeof(((struct hv_mmio_op *)0)->core),
+               "an op has room for what takes it back");
 
-struct hv_range *range_find(const struct hv_bar_state *bar, uint64_t bar_page)
-{
-    struct hv_range *range = range_of(tree_find_le(&bar->ranges, bar_page));
-
-    return range && bar_page - range->node.key < range->pages ? range : NULL;
-}
-
-/* ---- leaves. Caller holds the device's lock and vm->tables_lock ---- */
-
-/* The tables that 4 KiB leaves everywhere would take: the most that any mapping can. */
-static uint64_t most_tables(const struct pt_root *root, uint64_t address, uint64_t pages)
-{
-    return pt_tables_needed(root, address, HPA(0), pages, 1);
-}
-
-/* The guest-physical address of the first page of the range when its BAR is at `base`. */
-static uint64_t range_address(const struct hv_range *range, uint64_t base)
-{
-    return base + (range->node.key << PAGE_SHIFT);
-}
-
-/* An upper bound of the tables that activate() takes. */
-static uint64_t tables_needed(const struct pt_root *root, const struct hv_range *range,
-                              uint64_t base)
-{
-    uint64_t address = range_address(range, base);
-    uint64_t tables = 0;
-
-    for (const struct hv_run *run = &range->run; run; run = run->next) {
-        tables += pt_tables_needed(root, address, run->frame, run->pages, range->attr.max_level);
-        address += run->pages << PAGE_SHIFT;
-    }
-    if (!range->run.next)
-        return tables;
-    /* Runs share tables. */
-    return MIN(tables, most_tables(root, range_address(range, base), range->pages));
-}
-
-static NOINLINE void activate_further(struct pt_root *root, const struct hv_range *range,
-                                      uint64_t address, struct pt_flush *flush)
-{
-    for (const struct hv_run *run = range->run.next; run; run = run->next) {
-        pt_map(root, address, run->frame, run->pages, &range->attr, flush);
-        address += run->pages << PAGE_SHIFT;
-    }
-}
-
-static inline void activate(struct pt_root *root, const struct hv_range *range, uint64_t base,
-                            struct pt_flush *flush)
-{
-    uint64_t address = range_address(range, base);
-    const struct hv_run *run = &range->run;
-
-    pt_map(root, address, run->frame, run->pages, &range->attr, flush);
-    if (UNLIKELY(run->next))
-        activate_further(root, range, address + (run->pages << PAGE_SHIFT), flush);
-}
-
-static void deactivate(struct pt_root *root, const struct hv_range *range, uint64_t base,
-                       struct pt_flush *flush)
-{
-    /* No leaf spans two ranges, so nothing is split and no table is taken. */
-    pt_unmap(root, range_address(range, base), range->pages, flush);
-}
-
-hv_status_t ranges_activate(struct hv_bar_state *bar, uint64_t base, struct pt_flush *flush)
-{
-    struct vm *vm = bar->device->host->vm;
-    uint64_t needed = 0, taken_before = flush->taken;
-    hv_status_t status;
-
-    for (struct tree_node *node = tree_first(&bar->ranges); node; node = tree_next(node))
-        needed += tables_needed(&vm->tables, range_of(node), base);
-    /* Many small ranges share tables. */
-    if (needed != 0)
-        needed = MIN(needed, most_tables(&vm->tables, base, bar->bytes >> PAGE_SHIFT));
-    status = pt_pool_reserve(&vm->pool, needed);
-    if (status != HV_OK)
-        return status;
-    for (struct tree_node *node = tree_first(&bar->ranges); node; node = tree_next(node))
-        activate(&vm->tables, range_of(node), base, flush);
-    pt_pool_unreserve(&vm->pool, needed - (flush->taken - taken_before));
-    return HV_OK;
-}
-
-void ranges_deactivate(struct hv_bar_state *bar, struct pt_flush *flush)
-{
-    struct pt_root *root = &bar->device->host->vm->tables;
-
-    for (struct tree_node *node = tree_first(&bar->ranges); node; node = tree_next(node))
-        deactivate(root, range_of(node), bar->live_base, flush);
-}
-
-/* ---- create: what is asked for ---- */
-
-/* A create call. */
-struct request {
-    struct hv_bar_state *bar;
-    uint64_t bar_page, pages;
-    uint32_t flags;
-    struct section *section;
-    const struct section_facts *facts; /* of the section */
-    uint64_t section_page;
-    hpa_t frame;        /* of the first page, ... */
-    uint64_t run_pages; /* ... and how many follow contiguously; mostly all */
+/* One call. Lock: the device's, and section_lock up to the leaves. */
+struct change {
+    struct hv_device *device;
+    struct leaves_change leaves;
+    uint64_t pages; /* of all windows */
+    bool retypes;   /* a frame that stays mapped gets another type: no VP may run meanwhile */
 };
 
-/*
- * section_frame() of a page and up to `most` that follow. Most sections have one run only, whose place is at
- * hand.
- */
-static inline hpa_t find_run(const struct section *section, const struct section_facts *facts,
-                             uint64_t page, uint64_t most, uint64_t *run_pages)
+static struct records_change *records_of(struct hv_mmio_op *op)
 {
-    hpa_t frame = HPA(facts->first_frame.v + (page << PAGE_SHIFT));
-    uint64_t pages = facts->first_pages - page;
-
-    if (UNLIKELY(page >= facts->first_pages))
-        frame = section_frame(section, page, &pages);
-    *run_pages = MIN(pages, most);
-    return frame;
+    return (struct records_change *)(void *)op->core;
 }
 
 /* What the bits WRITEABLE and EXECUTABLE mean for section and leaves. */
@@ -167,7 +54,7 @@ static const struct {
 };
 #define RIGHTS(flags) ((flags) & (HV_MMIO_WRITEABLE | HV_MMIO_EXECUTABLE))
 
-/* ---- create: check ---- */
+/* ---- create: checks ---- */
 
 /* Legal by itself? Then: can this build and CPU do it? */
 static hv_status_t check_flags(enum hv_bar bar, uint32_t flags)
@@ -176,34 +63,17 @@ static hv_status_t check_flags(enum hv_bar bar, uint32_t flags)
         return HV_E_INVALID_PARAMETER_5;
     if (bar == HV_BAR_ROM && (flags & HV_MMIO_WRITEABLE))
         return HV_E_INVALID_PARAMETER_5;
-    if (flags & FLAGS_NOT_BUILT)
+    if (flags & HV_MMIO_TRACK_DIRTY)
         return HV_E_NOT_SUPPORTED;
     if ((flags & HV_MMIO_IGNORE_GUEST_PAT) && !hv_caps.ignore_pat)
         return HV_E_NOT_SUPPORTED;
     return HV_OK;
 }
 
-/*
- * wish->memtype becomes the type that the frames get, when they may have it. Caller holds section_lock.
- */
-static hv_status_t choose_type(const struct request *req, struct ledger_wish *wish)
+/* Is [first, first + count) inside [0, limit)? */
+static bool fits(uint64_t first, uint64_t count, uint64_t limit)
 {
-    static const uint8_t types[] = {MEMTYPE_WB, MEMTYPE_UC, MEMTYPE_WC,
-                                    MEMTYPE_WT, MEMTYPE_WP, MEMTYPE_WB};
-    uint32_t flag = req->flags & HV_MMIO_MT_MASK;
-    hv_status_t status;
-
-    wish->memtype = (enum memtype)types[FIELD_GET(HV_MMIO_MT_MASK, flag)];
-    wish->fixed = flag != HV_MMIO_MT_DEFAULT;
-    status = mapping_choose_type(req->section, req->section_page, req->pages, wish);
-    if (status != HV_OK)
-        return status;
-    if (!wish->fixed)
-        wish->memtype = req->facts->default_type;
-    /* Under second-level translation no MTRR would stop the CPU from caching device memory. */
-    if (wish->memtype != MEMTYPE_UC && wish->memtype != MEMTYPE_WC && !req->facts->is_ram)
-        return HV_E_CACHE_CONFLICT;
-    return HV_OK;
+    return first <= limit && count <= limit - first;
 }
 
 /* Large executable leaves wake the iTLB multihit erratum where the CPU has it. */
@@ -217,240 +87,440 @@ static uint8_t largest_leaf(uint32_t flags)
     return hv_caps.large_1g ? 3 : 2;
 }
 
-/* The last range that starts at or below the last page asked for: the neighbour below, or in the way. */
-static struct hv_range *range_below(const struct request *req)
+static struct ledger_wish wish_of(uint32_t flags)
 {
-    return range_of(tree_find_le(&req->bar->ranges, req->bar_page + req->pages - 1));
+    static const uint8_t types[] = {MEMTYPE_WB, MEMTYPE_UC, MEMTYPE_WC,
+                                    MEMTYPE_WT, MEMTYPE_WP, MEMTYPE_WB};
+    struct ledger_wish wish;
+
+    wish.memtype = (enum memtype)types[FIELD_GET(HV_MMIO_MT_MASK, flags)];
+    wish.fixed = (flags & HV_MMIO_MT_MASK) != HV_MMIO_MT_DEFAULT;
+    return wish;
 }
 
-static bool is_in_the_way(const struct hv_range *below, const struct request *req)
+/* ---- create: the type, when the call replaces mappings of the very frames that it maps ---- */
+
+/* The part of a range outside the window, entered by itself. */
+struct survivor {
+    struct mapping map;
+    bool is_there;
+};
+
+static void survive(struct survivor *survivor, const struct hv_range *range, uint64_t first,
+                    uint64_t end)
 {
-    return below && below->node.key + below->pages > req->bar_page;
+    survivor->is_there = first < end;
+    if (!survivor->is_there)
+        return;
+    survivor->map = range->map;
+    survivor->map.section_page += first - range->node.key;
+    survivor->map.pages = end - first;
+    mapping_add(&survivor->map, NULL);
 }
 
-/* Is [first, first + count) inside [0, limit)? */
-static bool fits(uint64_t first, uint64_t count, uint64_t limit)
+/*
+ * What the call removes does not count. So let the ledger see what will be left, ask, and put everything back. Only the
+ * first and the last of the ranges can have parts outside the window.
+ */
+static NOINLINE hv_status_t choose_type_without(struct hv_bar_state *bar,
+                                                const struct hv_mmio_op *op,
+                                                struct section *section, struct ledger_wish *wish)
 {
-    return first <= limit && count <= limit - first;
+    uint64_t first = op->bar_page, end = first + op->page_count;
+    struct hv_range *start = records_overlap(bar, first, op->page_count);
+    struct survivor head = {0}, tail = {0};
+    hv_status_t status;
+
+    for (struct hv_range *range = start; range && range->node.key < end;
+         range = range_of(tree_next(&range->node))) {
+        mapping_remove(&range->map);
+        if (range->node.key < first)
+            survive(&head, range, range->node.key, first);
+        if (range_end(range) > end)
+            survive(&tail, range, end, range_end(range));
+    }
+    status = mapping_choose_type(section, op->section_page, op->page_count, wish);
+    if (head.is_there)
+        mapping_remove(&head.map);
+    if (tail.is_there)
+        mapping_remove(&tail.map);
+    for (struct hv_range *range = start; range && range->node.key < end;
+         range = range_of(tree_next(&range->node)))
+        mapping_add(&range->map, NULL);
+    return status;
 }
 
-/* ---- create: reserve ---- */
-
-static NOINLINE void free_further_runs(struct hv_run *run)
+static bool replaces_own_frames(const struct hv_range *overlap, const struct hv_mmio_op *op,
+                                const struct section *section)
 {
-    while (run) {
-        struct hv_run *next = run->next;
+    uint64_t end = op->bar_page + op->page_count;
 
-        slab_free(&run_slab, run);
-        run = next;
+    for (const struct hv_range *range = overlap; range && range->node.key < end;
+         range = range_of(tree_next(&range->node)))
+        if (mapping_overlaps(&range->map, section, op->section_page, op->page_count))
+            return true;
+    return false;
+}
+
+/* The ranges that went no longer fix a type: their frames may get another one. */
+static void forget_types(struct change *change, const struct records_change *records,
+                         const struct hv_range *made)
+{
+    for (struct hv_range *range = records->gone; range; range = range->next) {
+        if (!mapping_overlaps(&range->map, made->map.section, made->map.section_page,
+                              made->map.pages))
+            continue;
+        if (range->map.memtype != made->map.memtype && !change->retypes) {
+            hv_status_t paused = hv_vm_pause_vps(change->device->host->vm, 0);
+
+            ASSERT(paused == HV_OK);
+            change->retypes = true;
+        }
+        mapping_remove(&range->map);
+        range->typed = false;
     }
 }
 
-static void free_records(struct hv_range *range)
+/* ---- create: the change ---- */
+
+static void fill_record(struct hv_range *range, struct hv_bar_state *bar,
+                        const struct hv_mmio_op *op, struct section *section, enum memtype memtype)
 {
-    if (UNLIKELY(range->run.next))
-        free_further_runs(range->run.next);
-    slab_free(&range_slab, range);
-}
-
-/* Records of the runs after the first: section pages from `page` on. */
-static NOINLINE bool make_further_runs(struct hv_range *range, uint64_t page, uint64_t left)
-{
-    struct hv_run **end = &range->run.next;
-
-    while (left != 0) {
-        struct hv_run *run = slab_take(&run_slab);
-
-        if (!run)
-            return false;
-        run->frame =
-            find_run(range->section, section_facts(range->section), page, left, &run->pages);
-        run->next = NULL;
-        *end = run;
-        end = &run->next;
-        page += run->pages;
-        left -= run->pages;
-    }
-    return true;
-}
-
-static struct hv_range *make_records(const struct request *req, enum memtype memtype)
-{
-    struct hv_range *range = slab_take(&range_slab);
-
-    if (!range)
-        return NULL;
-    range->node.key = req->bar_page;
-    range->pages = req->pages;
-    range->section_page = req->section_page;
-    range->section = req->section;
-    range->flags = req->flags;
-    range->attr.rights = by_rights[RIGHTS(req->flags)].rights;
+    range->node.key = op->bar_page;
+    range->map.section = section;
+    range->map.owner = &range_owner;
+    range->map.section_page = op->section_page;
+    range->map.pages = op->page_count;
+    range->map.memtype = memtype;
+    range->bar = bar;
+    range->attr.rights = by_rights[RIGHTS(op->flags)].rights;
     range->attr.memtype = (uint8_t)memtype;
-    range->attr.ignore_pat = (req->flags & HV_MMIO_IGNORE_GUEST_PAT) != 0;
-    range->attr.max_level = largest_leaf(req->flags);
+    range->attr.ignore_pat = (op->flags & HV_MMIO_IGNORE_GUEST_PAT) != 0;
+    range->attr.max_level = largest_leaf(op->flags);
+    range->flags = op->flags & ~(uint32_t)HV_MMIO_REPLACE;
+    range->typed = true;
+    range->held = 0;
     range->trapped_writes = 0;
-    range->run.frame = req->frame;
-    range->run.pages = req->run_pages;
-    range->run.next = NULL;
-    if (UNLIKELY(req->run_pages != req->pages) &&
-        !make_further_runs(range, req->section_page + req->run_pages,
-                           req->pages - req->run_pages)) {
-        free_records(range);
-        return NULL;
+}
+
+/* How many ranges the device has after the op. */
+static bool has_quota(const struct hv_bar_state *bar, const struct hv_mmio_op *op,
+                      const struct hv_range *overlap)
+{
+    const uint64_t most_more = 2; /* one made, one cut in two */
+    uint64_t count = bar->device->range_count;
+
+    if (LIKELY(count + most_more <= PCI_RANGES_PER_DEV))
+        return true;
+    if (overlap)
+        count += (uint64_t)records_carve_count(bar, op->bar_page, op->page_count);
+    return count + (op->kind == HV_MMIO_OP_CREATE) <= PCI_RANGES_PER_DEV;
+}
+
+/* Where a new range goes. */
+struct place {
+    struct hv_bar_state *bar;
+    struct hv_range *below;   /* the last one that begins at or before its end */
+    struct hv_range *overlap; /* the first one that reaches into it, or NULL */
+};
+
+/* Check 9 and the change of the records. */
+static hv_status_t make_range(struct change *change, struct hv_mmio_op *op,
+                              const struct place *place, struct section *section,
+                              const struct ledger_wish *wish)
+{
+    struct records_change *records = records_of(op);
+    struct hv_range *overlap = place->overlap;
+    struct hv_bar_state *bar = place->bar;
+    struct hv_range *made;
+    hv_status_t status;
+
+    if (!has_quota(bar, op, overlap))
+        return HV_E_QUOTA;
+    made = record_take();
+    if (!made)
+        return HV_E_NO_MEMORY;
+    fill_record(made, bar, op, section, wish->memtype);
+    records->cut[0] = records->cut[1] = NULL;
+    records->gone = NULL;
+    if (UNLIKELY(overlap != NULL) && !records_reserve(bar, op->bar_page, op->page_count, records)) {
+        record_free(made);
+        return HV_E_NO_MEMORY;
     }
-    return range;
-}
-
-/* More than activate() takes, whatever the range is like; cheaper to tell than how many. */
-static uint64_t tables_at_most(uint64_t pages)
-{
-    return 2 * (PT_LEVELS - 1) + pages / 256;
-}
-
-/* Caller holds vm->tables_lock. */
-static hv_status_t reserve_tables(struct vm *vm, const struct hv_range *range, uint64_t base,
-                                  uint64_t *tables)
-{
-    *tables = tables_at_most(range->pages);
-    if (UNLIKELY(*tables > pt_pool_spare(&vm->pool)))
-        *tables = tables_needed(&vm->tables, range, base);
-    return pt_pool_reserve(&vm->pool, *tables);
-}
-
-/* ---- create: commit. Nothing below can fail ---- */
-
-/* Everything but leaves. */
-static inline void record(struct hv_bar_state *bar, struct hv_range *range, struct hv_range *below,
-                          const struct ledger_place *place)
-{
-    range->types = (struct mapping){.section = range->section,
-                                    .section_page = range->section_page,
-                                    .pages = range->pages,
-                                    .memtype = (enum memtype)range->attr.memtype};
-    mapping_add(&range->types, place);
-    tree_insert_after(&bar->ranges, below ? &below->node : NULL, &range->node);
-    bar->range_pages += range->pages;
-    bar->device->range_count++;
-}
-
-/* While the BAR is not live: going live will reserve for all of its ranges. */
-static NOINLINE hv_status_t record_dormant(struct hv_bar_state *bar, struct hv_range *range,
-                                           struct hv_range *below, const struct ledger_place *place)
-{
-    record(bar, range, below, place);
+    status = leaves_reserve(bar, op->bar_page, op->page_count, made, &records->tables);
+    if (status != HV_OK) {
+        record_free(records->cut[0]);
+        record_free(records->cut[1]);
+        record_free(made);
+        return status;
+    }
+    records->made = made;
+    records->pages = op->page_count;
+    if (UNLIKELY(overlap != NULL)) {
+        records_carve(bar, op->bar_page, op->page_count, records);
+        forget_types(change, records, made);
+    }
+    if (UNLIKELY(wish->memtype != MEMTYPE_WB))
+        mapping_flush_stale(section, op->section_page, op->page_count);
+    mapping_add(&made->map, overlap ? NULL : &wish->place);
+    records_insert(made,
+                   overlap ? range_of(tree_find_le(&bar->ranges, op->bar_page)) : place->below);
     return HV_OK;
 }
 
-/* With its leaves. Can fail in its first step only. Not inlined: a create call has too many values for that. */
-static NOINLINE hv_status_t record_live(struct hv_bar_state *bar, struct hv_range *range,
-                                        struct hv_range *below, const struct ledger_place *place)
+/* Checks 6 to 9 of the contract, then the change. */
+static hv_status_t create_in_section(struct change *change, struct hv_bar_state *bar,
+                                     struct hv_mmio_op *op, struct section *section)
 {
-    struct vm *vm = bar->device->host->vm;
-    struct pt_flush flush = {0};
-    uint64_t tables;
+    uint64_t last = op->bar_page + op->page_count - 1;
+    struct hv_range *below = range_of(tree_find_le(&bar->ranges, last));
+    struct hv_range *overlap = NULL;
+    struct ledger_wish wish = wish_of(op->flags);
     hv_status_t status;
 
-    lock_acquire(&vm->tables_lock);
-    status = reserve_tables(vm, range, bar->live_base, &tables);
-    if (status == HV_OK) {
-        record(bar, range, below, place);
-        activate(&vm->tables, range, bar->live_base, &flush);
-        if (flush.needed)
-            vm_flush(vm, &flush);
-        pt_pool_unreserve(&vm->pool, tables - flush.taken);
-    }
-    lock_release(&vm->tables_lock);
-    return status;
-}
+    if (UNLIKELY(below && range_end(below) > op->bar_page))
+        overlap = records_overlap(bar, op->bar_page, op->page_count);
 
-/* ---- create ---- */
-
-/* Check 9, then the change. `below`: the neighbour below, or NULL. */
-static hv_status_t make_range(const struct request *req, struct hv_range *below,
-                              const struct ledger_wish *wish)
-{
-    struct hv_bar_state *bar = req->bar;
-    struct hv_range *range;
-    hv_status_t status;
-
-    if (bar->device->range_count >= PCI_RANGES_PER_DEV)
-        return HV_E_QUOTA;
-    range = make_records(req, wish->memtype);
-    if (!range)
-        return HV_E_NO_MEMORY;
-    if (UNLIKELY(wish->memtype != MEMTYPE_WB) && req->facts->is_ram)
-        mapping_flush_stale(range->section, range->section_page, range->pages);
-    status = bar->live ? record_live(bar, range, below, &wish->place)
-                       : record_dormant(bar, range, below, &wish->place);
-    if (UNLIKELY(status != HV_OK))
-        free_records(range);
-    return status;
-}
-
-/* Checks 6 to 9 of the contract, then the change. Caller holds the device's lock and section_lock. */
-static hv_status_t create_in_section(struct request *req)
-{
-    struct hv_range *below;
-    struct ledger_wish wish;
-    uint64_t run_pages;
-    hv_status_t status;
-
-    if (!fits(req->section_page, req->pages, req->facts->pages))
+    if (!fits(op->section_page, op->page_count, section_facts(section)->pages))
         return HV_E_INVALID_VIEW_SIZE;
-    req->frame = find_run(req->section, req->facts, req->section_page, req->pages, &run_pages);
-    req->run_pages = run_pages;
-    status = choose_type(req, &wish);
+    if (UNLIKELY(overlap != NULL) && (op->flags & HV_MMIO_REPLACE) &&
+        replaces_own_frames(overlap, op, section))
+        status = choose_type_without(bar, op, section, &wish);
+    else
+        status = mapping_choose_type(section, op->section_page, op->page_count, &wish);
     if (status != HV_OK)
         return status;
-    below = range_below(req);
-    if (is_in_the_way(below, req))
+    if (UNLIKELY(overlap != NULL) && !(op->flags & HV_MMIO_REPLACE))
         return HV_E_CONFLICTING_ADDRESSES;
-    return make_range(req, below, &wish);
+    return make_range(change, op, &(struct place){bar, below, overlap}, section, &wish);
 }
 
-/* Check 5 and the rest. Caller holds the device's lock and section_lock. */
-static hv_status_t create_with_handle(struct request *req, hv_handle_t handle)
+/* Checks 3 to 5, and the rest. */
+static hv_status_t apply_create(struct change *change, struct hv_bar_state *bar,
+                                struct hv_mmio_op *op)
 {
     struct section *section;
-    hv_status_t status = section_ref_locked(handle, by_rights[RIGHTS(req->flags)].access,
-                                            SECTION_USER_RANGE, &section);
+    hv_status_t status;
 
+    if (op->page_count == 0)
+        return HV_E_INVALID_PARAMETER_4;
+    status = check_flags(bar->index, op->flags);
     if (status != HV_OK)
         return status;
-    req->section = section;
-    req->facts = section_facts(section);
-    /* Ranges do not know holes yet. */
-    status = req->facts->is_reserved ? HV_E_NOT_SUPPORTED : create_in_section(req);
+    if (!fits(op->bar_page, op->page_count, bar->bytes >> PAGE_SHIFT))
+        return HV_E_OUT_OF_RANGE;
+    status = section_ref_locked(op->section, by_rights[RIGHTS(op->flags)].access,
+                                SECTION_USER_RANGE, &section);
+    if (status != HV_OK)
+        return status;
+    status = create_in_section(change, bar, op, section);
     if (UNLIKELY(status != HV_OK))
         section_ref_undo(section, SECTION_USER_RANGE);
     return status;
 }
 
-/* Checks 1 to 4, the rest in create_with_handle(). Caller holds the device's lock. */
-static hv_status_t create_locked(struct hv_device *device, enum hv_bar index, struct request *req,
-                                 hv_handle_t handle)
+/* ---- unmap and destroy ---- */
+
+static hv_status_t apply_unmap(struct hv_bar_state *bar, struct hv_mmio_op *op)
 {
+    struct records_change *records = records_of(op);
+    struct hv_range *overlap;
+    hv_status_t status;
+
+    if (op->page_count == 0)
+        return HV_E_INVALID_PARAMETER_4;
+    if (!fits(op->bar_page, op->page_count, bar->bytes >> PAGE_SHIFT))
+        return HV_E_OUT_OF_RANGE;
+    *records = (struct records_change){.pages = op->page_count};
+    overlap = records_overlap(bar, op->bar_page, op->page_count);
+    if (!overlap)
+        return HV_OK;
+    if (!has_quota(bar, op, overlap))
+        return HV_E_QUOTA;
+    if (!records_reserve(bar, op->bar_page, op->page_count, records))
+        return HV_E_NO_MEMORY;
+    status = leaves_reserve(bar, op->bar_page, op->page_count, NULL, &records->tables);
+    if (status != HV_OK) {
+        record_free(records->cut[0]);
+        record_free(records->cut[1]);
+        return status;
+    }
+    records_carve(bar, op->bar_page, op->page_count, records);
+    return HV_OK;
+}
+
+/* Cannot fail once it is found: no leaf is cut that its ranges did not keep tables for. */
+static hv_status_t apply_destroy(struct hv_bar_state *bar, struct hv_mmio_op *op)
+{
+    struct records_change *records = records_of(op);
+    struct hv_range *range = range_of(tree_find(&bar->ranges, op->bar_page));
+
+    if (!range)
+        return HV_E_NOT_MAPPED;
+    *records = (struct records_change){.gone = range, .pages = range->map.pages};
+    range->next = NULL;
+    records_remove(range);
+    return HV_OK;
+}
+
+/* ---- one op, and its end ---- */
+
+/* Caller holds the device's lock and section_lock. */
+static hv_status_t apply(struct change *change, struct hv_mmio_op *op)
+{
+    struct hv_device *device = change->device;
     struct hv_bar_state *bar;
     hv_status_t status;
 
-    if (device->state >= HV_DEVICE_TEARING_DOWN)
+    if (op->kind == HV_MMIO_OP_CREATE && device->state >= HV_DEVICE_TEARING_DOWN)
         return HV_E_INVALID_STATE;
-    status = device_memory_bar(device, index, &bar);
+    status = device_memory_bar(device, op->bar, &bar);
     if (status != HV_OK)
         return status;
-    req->bar = bar;
-    if (req->pages == 0)
-        return HV_E_INVALID_PARAMETER_4;
-    status = check_flags(index, req->flags);
-    if (status != HV_OK)
-        return status;
-    if (!fits(req->bar_page, req->pages, bar->bytes >> PAGE_SHIFT))
-        return HV_E_OUT_OF_RANGE;
+    if (op->kind == HV_MMIO_OP_CREATE)
+        status = apply_create(change, bar, op);
+    else if (op->kind == HV_MMIO_OP_UNMAP)
+        status = apply_unmap(bar, op);
+    else if (op->kind == HV_MMIO_OP_DESTROY)
+        status = apply_destroy(bar, op);
+    else
+        status = HV_E_INVALID_PARAMETER;
+    if (status == HV_OK) {
+        change->leaves.tables += records_of(op)->tables;
+        change->pages += records_of(op)->pages;
+    }
+    return status;
+}
 
+/* Bring the tables in line with what the op did to the records, later ones included. */
+static void derive(struct change *change, struct hv_mmio_op *op)
+{
+    struct hv_bar_state *bar = &change->device->bar[op->bar];
+    const struct records_change *records = records_of(op);
+    struct hv_range *made = records->made;
+
+    if (UNLIKELY(bar->held_tables != 0)) {
+        struct vm *vm = change->device->host->vm;
+
+        lock_acquire(&vm->tables_lock);
+        for (struct hv_range *range = records->gone; range; range = range->next)
+            leaves_release_held(range, &change->leaves);
+        lock_release(&vm->tables_lock);
+    }
+    if (made && made->listed && made->map.pages == records->pages)
+        leaves_derive_range(made, &change->leaves);
+    else
+        leaves_derive(bar, op->bar_page, records->pages, &change->leaves);
+}
+
+/* After the flush: types and references. Caller holds section_lock. */
+static void release_gone(const struct records_change *records)
+{
+    for (struct hv_range *range = records->gone; range; range = range->next) {
+        if (range->typed)
+            mapping_remove(&range->map);
+        range->last = section_unref_locked(range->map.section, SECTION_USER_RANGE);
+    }
+}
+
+/* Sections that nobody has any more, and the records. No lock but the device's. */
+static void free_gone(const struct records_change *records)
+{
+    for (struct hv_range *range = records->gone, *next; range; range = next) {
+        next = range->next;
+        if (UNLIKELY(range->last))
+            section_destroy(range->map.section);
+        record_free(range);
+    }
+}
+
+static void section_hold(struct change *change, bool hold)
+{
+    if (change->leaves.is_section_held == hold)
+        return;
+    change->leaves.is_section_held = hold;
+    if (hold)
+        lock_acquire(&section_lock);
+    else
+        lock_release(&section_lock);
+}
+
+/* Everything behind the bar: nothing can fail. Leaves without section_lock. */
+static void commit(struct change *change, struct hv_mmio_op *ops, uint64_t count)
+{
+    struct vm *vm = change->device->host->vm;
+
+    if (change->pages > PAGES_UNDER_SECTION_LOCK && !change->retypes)
+        section_hold(change, false);
+    for (uint64_t i = 0; i < count; i++)
+        derive(change, &ops[i]);
+    leaves_finish(vm, &change->leaves);
+    section_hold(change, true);
+    for (uint64_t i = 0; i < count; i++)
+        release_gone(records_of(&ops[i]));
+    section_hold(change, false);
+    for (uint64_t i = 0; i < count; i++)
+        free_gone(records_of(&ops[i]));
+}
+
+static void undo(struct change *change, struct hv_mmio_op *ops, uint64_t count)
+{
+    while (count-- > 0) {
+        struct records_change *records = records_of(&ops[count]);
+
+        records_undo(&change->device->bar[ops[count].bar], ops[count].bar_page, records);
+        leaves_cancel(change->device->host->vm, records->tables);
+    }
+}
+
+/* ---- the calls ---- */
+
+/* Caller holds the device's lock. */
+static hv_status_t run_locked(struct hv_device *device, struct hv_mmio_op *ops, uint64_t count,
+                              uint32_t flags, uint64_t *done)
+{
+    struct change change;
+    hv_status_t status = HV_OK;
+    uint64_t applied = 0;
+
+    change.device = device;
+    change.leaves = (struct leaves_change){.is_section_held = true};
+    change.pages = 0;
+    change.retypes = false;
     lock_acquire(&section_lock);
-    status = create_with_handle(req, handle);
-    lock_release(&section_lock);
+    while (applied < count) {
+        status = apply(&change, &ops[applied]);
+        if (status != HV_OK)
+            break;
+        applied++;
+    }
+    if (status != HV_OK && (flags & HV_BATCH_ATOMIC)) {
+        undo(&change, ops, applied);
+        applied = 0;
+    }
+    if (LIKELY(applied != 0))
+        commit(&change, ops, applied);
+    else
+        lock_release(&section_lock);
+    if (UNLIKELY(change.retypes)) {
+        hv_status_t resumed = hv_vm_resume_vps(device->host->vm);
+
+        ASSERT(resumed == HV_OK);
+    }
+    *done = applied;
+    return status;
+}
+
+static hv_status_t run_one(struct hv_device *device, struct hv_mmio_op *op)
+{
+    uint64_t done;
+    hv_status_t status;
+
+    if (!device_is_known(device))
+        return HV_E_INVALID_HANDLE;
+    lock_acquire(&device->lock);
+    status = run_locked(device, op, 1, 0, &done);
+    lock_release(&device->lock);
     return status;
 }
 
@@ -458,64 +528,67 @@ hv_status_t hv_mmio_range_create(struct hv_device *device, enum hv_bar bar, uint
                                  uint64_t page_count, uint32_t flags, hv_handle_t section,
                                  uint64_t section_page)
 {
-    struct request req;
-    hv_status_t status;
+    struct hv_mmio_op op;
 
-    req.bar_page = bar_page;
-    req.pages = page_count;
-    req.flags = flags;
-    req.section_page = section_page;
-    if (!device_is_known(device))
-        return HV_E_INVALID_HANDLE;
-    lock_acquire(&device->lock);
-    status = create_locked(device, bar, &req, section);
-    lock_release(&device->lock);
-    return status;
-}
-
-/* ---- destroy ---- */
-
-/* Leaves first, then the flush, then what the leaves pointed at. Caller holds the device's lock. */
-static void destroy(struct hv_bar_state *bar, struct hv_range *range)
-{
-    struct vm *vm = bar->device->host->vm;
-    struct pt_flush flush = {0};
-
-    if (bar->live) {
-        lock_acquire(&vm->tables_lock);
-        deactivate(&vm->tables, range, bar->live_base, &flush);
-        vm_flush(vm, &flush);
-        lock_release(&vm->tables_lock);
-    }
-    tree_remove(&bar->ranges, &range->node);
-    bar->range_pages -= range->pages;
-    bar->device->range_count--;
-
-    lock_acquire(&section_lock);
-    mapping_remove(&range->types);
-    lock_release(&section_lock);
-    section_unref(range->section, SECTION_USER_RANGE);
-    free_records(range);
+    op.kind = HV_MMIO_OP_CREATE;
+    op.bar = bar;
+    op.bar_page = bar_page;
+    op.page_count = page_count;
+    op.flags = flags;
+    op.section = section;
+    op.section_page = section_page;
+    return run_one(device, &op);
 }
 
 hv_status_t hv_mmio_range_destroy(struct hv_device *device, enum hv_bar bar, uint64_t bar_page)
 {
-    struct hv_bar_state *state;
-    struct hv_range *range;
-    hv_status_t status;
+    struct hv_mmio_op op;
+
+    op.kind = HV_MMIO_OP_DESTROY;
+    op.bar = bar;
+    op.bar_page = bar_page;
+    return run_one(device, &op);
+}
+
+hv_status_t hv_mmio_range_unmap(struct hv_device *device, enum hv_bar bar, uint64_t bar_page,
+                                uint64_t page_count)
+{
+    struct hv_mmio_op op;
+
+    op.kind = HV_MMIO_OP_UNMAP;
+    op.bar = bar;
+    op.bar_page = bar_page;
+    op.page_count = page_count;
+    return run_one(device, &op);
+}
+
+hv_status_t hv_mmio_range_batch(struct hv_device *device, struct hv_mmio_op *ops, uint64_t count,
+                                uint32_t flags, uint64_t *done)
+{
+    struct vm *vm;
+    hv_status_t status, paused;
 
     if (!device_is_known(device))
         return HV_E_INVALID_HANDLE;
-    lock_acquire(&device->lock);
-    status = device_memory_bar(device, bar, &state);
-    if (status == HV_OK) {
-        range = range_of(tree_find(&state->ranges, bar_page));
-        if (range)
-            destroy(state, range);
-        else
-            status = HV_E_NOT_MAPPED;
+    if (!ops && count != 0)
+        return HV_E_INVALID_PARAMETER_2;
+    if (flags & ~(uint32_t)HV_BATCH_ATOMIC)
+        return HV_E_INVALID_PARAMETER_4;
+    if (!done)
+        return HV_E_INVALID_PARAMETER_5;
+    vm = device->host->vm;
+    if (flags & HV_BATCH_ATOMIC) {
+        paused = hv_vm_pause_vps(vm, 0);
+        if (paused != HV_OK)
+            return paused;
     }
+    lock_acquire(&device->lock);
+    status = run_locked(device, ops, count, flags, done);
     lock_release(&device->lock);
+    if (flags & HV_BATCH_ATOMIC) {
+        paused = hv_vm_resume_vps(vm);
+        ASSERT(paused == HV_OK);
+    }
     return status;
 }
 
@@ -523,18 +596,25 @@ uint64_t range_destroy_all(struct hv_device *device)
 {
     uint64_t count = 0;
 
-    lock_acquire(&device->lock);
     for (unsigned i = 0; i < HV_BAR_COUNT; i++) {
         struct hv_bar_state *bar = &device->bar[i];
+        struct hv_range *range;
 
-        for (struct hv_range *range; (range = range_of(tree_first(&bar->ranges)));) {
+        lock_acquire(&device->lock);
+        while ((range = range_of(tree_first(&bar->ranges)))) {
+            struct hv_mmio_op op = {
+                .kind = HV_MMIO_OP_DESTROY, .bar = (enum hv_bar)i, .bar_page = range->node.key};
+            uint64_t done;
+            hv_status_t status;
+
             log_line("pci", "00:%02x.0 left behind a range of BAR%u, page 0x%llx, %llu pages",
                      device->slot, i, (unsigned long long)range->node.key,
-                     (unsigned long long)range->pages);
-            destroy(bar, range);
+                     (unsigned long long)range->map.pages);
+            status = run_locked(device, &op, 1, 0, &done);
+            ASSERT(status == HV_OK);
             count++;
         }
+        lock_release(&device->lock);
     }
-    lock_release(&device->lock);
     return count;
 }

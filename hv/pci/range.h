@@ -1,11 +1,13 @@
 /*
  * Owns:     section-backed ranges: records keyed by (device, BAR, page), and their leaves.
- * Promises: a page's leaf is present exactly when its BAR is live and a range holds it; a failed call
- *           changes nothing; BAR moves re-derive the leaves from the records.
- * Needs:    ept (tables), mem (sections, ledger), the device's lock.
+ * Promises: a page's leaf is present exactly when its BAR is live and decodes it, a range holds it and its section
+ *           has a frame for it; a failed call changes nothing; BAR moves re-derive the leaves from the records.
+ * Needs:    ept (tables), mem (sections, mappings), the device's lock.
  * Never:    entry bits, config space.
  *
- *    hv_mmio_range_create:  check -> reserve (record, ledger edges, tables) -> commit -> flush -> release
+ *    range.c    the calls: checks, order, and the life of a change
+ *    records.c  what the records say, and how to take it back
+ *    leaves.c   tables that say what the records say
  */
 #ifndef HV_PCI_RANGE_H
 #define HV_PCI_RANGE_H
@@ -13,36 +15,35 @@
 #include "hv/mem/mapping.h"
 #include "hv/pci/bus.h"
 
-/* A run of contiguous frames of a range. */
-struct hv_run {
-    hpa_t frame;
-    uint64_t pages;
-    struct hv_run *next;
-};
-
 /*
- * One range. Lock: the device's. Owner of a reference to its section and of its frames' ledger entries.
- * Its leaves are in the tables while its BAR is live.
+ * One range. Owner of a reference to its section and of its entry in the section's ledger. Locks: the device's to
+ * read; to write, section_lock as well, since hv_section_commit() comes from there.
  */
 struct hv_range {
     struct tree_node node; /* key: first BAR page */
-    uint64_t pages;
-    uint64_t section_page;
-    struct section *section;
-    uint32_t flags;      /* enum hv_mmio_flags, as created */
+    struct mapping map;    /* its pages, and where they are in the section */
+    struct hv_bar_state *bar;
     struct pt_attr attr; /* what its leaves say; attr.memtype is the type in force */
+    uint32_t flags;      /* enum hv_mmio_flags, as created */
+    bool listed;         /* in its BAR's tree */
+    bool typed;          /* map is entered in its section's ledger */
+    bool last;           /* it was its section's last reference */
+    uint8_t held;        /* tables that it keeps reserved: leaves.c. Lock: vm->tables_lock */
+    uint64_t promised;   /* tables reserved for the commit that is going on. Lock: section_lock */
     uint64_t trapped_writes;
-    struct mapping types;
-    struct hv_run run; /* the first run of its frames; mostly the only one */
+    struct hv_range *next; /* of a chain: once it is out of the tree */
 };
 
-/*
- * The leaves of all ranges of a BAR: into the tables at `base`, and out of them at bar->live_base. Caller holds
- * the device's lock and vm->tables_lock, and flushes. HV_E_NO_MEMORY: nothing changed.
- */
-hv_status_t ranges_activate(struct hv_bar_state *bar, uint64_t base,
-                            struct pt_flush *flush) MUST_CHECK;
-void ranges_deactivate(struct hv_bar_state *bar, struct pt_flush *flush);
+static inline struct hv_range *range_of(struct tree_node *node)
+{
+    return node ? CONTAINER_OF(node, struct hv_range, node) : NULL;
+}
+
+/* One behind the last BAR page. */
+static inline uint64_t range_end(const struct hv_range *range)
+{
+    return range->node.key + range->map.pages;
+}
 
 /* The range that holds a BAR page, or NULL. Caller holds the device's lock. */
 struct hv_range *range_find(const struct hv_bar_state *bar, uint64_t bar_page);
@@ -51,7 +52,98 @@ struct hv_range *range_find(const struct hv_bar_state *bar, uint64_t bar_page);
 void range_leaves(const struct hv_bar_state *bar, const struct hv_range *range,
                   uint64_t leaves[PT_LEVELS]);
 
+/* Pages that answer without a trap: in a live BAR, not beyond its size, with frames behind them. Likewise. */
+uint64_t range_direct_pages(const struct hv_bar_state *bar);
+
 /* Destroy every range of the device and log each: teardown. Returns how many there were. */
 uint64_t range_destroy_all(struct hv_device *device);
+
+/* ---- records.c. Caller holds the device's lock and section_lock ---- */
+
+/*
+ * What one call does to the records of the window [first, first + pages) of a BAR; enough to take it back as long as
+ * no lock was released. Kept in hv_mmio_op.core.
+ *
+ *      before     [==== A ====][= B =][====== C ======]
+ *      window            |---------------------|              cut[0]: A's part inside, cut[1]: C's outside
+ *      carved     [= A =]                      [= C =]        gone: A's part, B, C's part inside
+ *      made       [= A =][====== made ========][= C =]
+ */
+struct records_change {
+    struct hv_range *made;   /* the new range that fills the window, or NULL */
+    struct hv_range *cut[2]; /* split off at the window's first edge, and at its end */
+    struct hv_range *gone;   /* out of the tree, chained, last one first */
+    uint64_t pages;
+    uint64_t tables; /* reserved for this change */
+};
+
+/* Memory for a record. NULL: none left. record_free() of one that is in no tree and no ledger; NULL is fine. */
+struct hv_range *record_take(void);
+void record_free(struct hv_range *range);
+
+/* The first range that reaches into [first, first + pages), or NULL. */
+struct hv_range *records_overlap(const struct hv_bar_state *bar, uint64_t first, uint64_t pages);
+
+/* Records for the cuts that records_carve() will make. False: no memory, and none taken. */
+bool records_reserve(const struct hv_bar_state *bar, uint64_t first, uint64_t pages,
+                     struct records_change *change) MUST_CHECK;
+
+/* How many ranges there are more, or fewer, when the window is carved. */
+int64_t records_carve_count(const struct hv_bar_state *bar, uint64_t first, uint64_t pages);
+
+/* Take [first, first + pages) out of the BAR's ranges. */
+void records_carve(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
+                   struct records_change *change);
+
+/* Put a range into an empty place. `below`: its neighbour, or NULL when it has none below. */
+void records_insert(struct hv_range *range, struct hv_range *below);
+
+/* Take one whole range out. */
+void records_remove(struct hv_range *range);
+
+/* As before records_reserve(), with `made` gone too. */
+void records_undo(struct hv_bar_state *bar, uint64_t first, struct records_change *change);
+
+/* ---- leaves.c. Caller holds the device's lock ---- */
+
+/*
+ * Tables that bringing the window in line with the records may take, taken out of nobody's sight: vm->pool's
+ * reservation. `range`: the one that fills it, NULL: it becomes empty, which takes tables for two splits at most.
+ * 0 while the BAR is not live. HV_E_NO_MEMORY. Caller holds section_lock.
+ */
+hv_status_t leaves_reserve(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
+                           const struct hv_range *range, uint64_t *tables) MUST_CHECK;
+
+/* What a change of leaves works with from its first step to the last. */
+struct leaves_change {
+    struct pt_flush flush;
+    uint64_t tables;      /* reserved; leaves_finish() gives back what is left */
+    bool is_section_held; /* the caller keeps section_lock; else each step takes it */
+};
+
+/* Bring the window in line with the records, in steps of at most 512 leaves per hold of vm->tables_lock. */
+void leaves_derive(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
+                   struct leaves_change *change);
+
+/* The same for the whole of one range, when it is as it was inserted. */
+void leaves_derive_range(struct hv_range *range, struct leaves_change *change);
+
+/* A range that is out of the tree: what it holds is the change's. Caller holds section_lock and vm->tables_lock. */
+void leaves_release_held(struct hv_range *range, struct leaves_change *change);
+
+/* Flush, and give back tables. The last step. */
+void leaves_finish(struct vm *vm, struct leaves_change *change);
+
+/* No tables were touched: give back the reservation. */
+void leaves_cancel(struct vm *vm, uint64_t tables);
+
+/*
+ * A BAR becomes live at `base`, or stops being live, with the leaves of all its ranges. HV_E_NO_MEMORY: nothing changed.
+ */
+hv_status_t leaves_activate(struct hv_bar_state *bar, uint64_t base) MUST_CHECK;
+void leaves_deactivate(struct hv_bar_state *bar);
+
+/* What hv_section_commit() calls for ranges. */
+extern const struct mapping_owner range_owner;
 
 #endif

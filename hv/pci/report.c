@@ -48,11 +48,12 @@ static void print_range(const struct hv_bar_state *bar, const struct hv_range *r
     char section[TEXT_BYTES];
 
     leaves_text(bar, range, leaves, sizeof(leaves));
-    section_text(range->section, section, sizeof(section));
+    section_text(range->map.section, section, sizeof(section));
     log_line("pci", "00:%02x.0 %s pages 0x%04llx-0x%04llx -> %s+0x%llx R%c%c %-2s %s %s%s",
              bar->device->slot, bar_name(bar->index), (unsigned long long)range->node.key,
-             (unsigned long long)(range->node.key + range->pages - 1), section,
-             (unsigned long long)range->section_page, range->flags & HV_MMIO_WRITEABLE ? 'W' : '-',
+             (unsigned long long)(range->node.key + range->map.pages - 1), section,
+             (unsigned long long)range->map.section_page,
+             range->flags & HV_MMIO_WRITEABLE ? 'W' : '-',
              range->flags & HV_MMIO_EXECUTABLE ? 'X' : '-', memtype_name(range->attr.memtype),
              range->flags & HV_MMIO_IGNORE_GUEST_PAT ? "ipat" : "pat ", leaves,
              bar->live ? " live" : "");
@@ -80,7 +81,7 @@ static void print_bar(const struct hv_bar_state *bar, gpa_t unused)
 
         print_hole(bar, next, node->key);
         print_range(bar, range);
-        next = node->key + range->pages;
+        next = node->key + range->map.pages;
     }
     print_hole(bar, next, bar->bytes >> PAGE_SHIFT);
 }
@@ -90,7 +91,7 @@ static void print_bar_stats(const struct hv_bar_state *bar, gpa_t unused)
     (void)unused;
     log_line("pci", "00:%02x.0 %s %llu direct pages, %llu trapped reads, %llu writes, %llu failed",
              bar->device->slot, bar_name(bar->index),
-             (unsigned long long)(bar->live ? bar->range_pages : 0),
+             (unsigned long long)range_direct_pages(bar),
              (unsigned long long)bar->trapped_reads, (unsigned long long)bar->trapped_writes,
              (unsigned long long)bar->callback_failures);
 }

@@ -28,18 +28,34 @@ hv_status_t vm_port_register(struct vm *vm, const struct vm_port *port)
     return HV_OK;
 }
 
+/* Dead tables go back, a bounded number for each hold of the lock. */
+static __attribute__((noinline)) void bury_tables(struct vm *vm, struct pt_flush *flush)
+{
+    const unsigned tables_per_hold = 64;
+    bool more;
+
+    pt_flush_clean(flush);
+    do {
+        lock_acquire(&vm->tables_lock);
+        more = pt_flush_done_step(&vm->tables, flush, tables_per_hold);
+        lock_release(&vm->tables_lock);
+    } while (more);
+}
+
 /*
  * One VP on one CPU in this version: the caller is on that CPU, so the VP is out of the guest and will see
  * the new generation before its next entry (enter_next() in the backend). With more CPUs, the kick
- * and the wait for "out of guest" go between the two lines.
+ * and the wait for "out of guest" go before the tables' burial.
  */
 void vm_flush(struct vm *vm, struct pt_flush *flush)
 {
     if (flush->needed) {
-        vm->stats.flushes++;
+        __atomic_fetch_add(&vm->stats.flushes, 1, __ATOMIC_RELAXED);
         __atomic_add_fetch(&vm->generation, 1, __ATOMIC_SEQ_CST);
+        flush->needed = false;
     }
-    pt_flush_done(&vm->tables, flush);
+    if (UNLIKELY(flush->dead.v != 0))
+        bury_tables(vm, flush);
 }
 
 void vm_stop(struct vm *vm, const struct hv_exit *exit, enum vm_stop_cause cause)

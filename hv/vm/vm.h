@@ -139,7 +139,7 @@ hv_status_t vm_port_register(struct vm *vm, const struct vm_port *port) MUST_CHE
 
 /*
  * Carry out a flush duty: bump the generation, make every CPU that runs this VM flush before its next guest
- * instruction, then give dead tables back. Caller holds tables_lock. Never waits for a callback.
+ * instruction, then give dead tables back. Takes tables_lock for that. Never waits for a callback.
  */
 void vm_flush(struct vm *vm, struct pt_flush *flush);
 

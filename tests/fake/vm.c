@@ -68,7 +68,7 @@ hv_status_t vm_port_register(struct vm *vm, const struct vm_port *port)
 
 void vm_flush(struct vm *vm, struct pt_flush *flush)
 {
-    ASSERT(lock_is_held(&vm->tables_lock));
+    ASSERT(!lock_is_held(&vm->tables_lock));
     if (flush->needed) {
         vm->generation++;
         vm->stats.flushes++;

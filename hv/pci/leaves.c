@@ -1,0 +1,456 @@
+/*
+ * Tables that say what the records say.
+ *
+ *   records     [== A ==][====== B ======]     trap     [= C =]
+ *                   |         |     |                      |
+ *   frames      [ run ]   [ run ][ hole ]              [ run ]      mapping_frames(): what the section has
+ *                   |         |                            |
+ *   leaves      [4K|4K|.. | 2M | 2M ]                   [4K|4K]      one step: at most 512 of them
+ *
+ * A change of records names a window, and the window is brought in line: what a range holds is mapped, the rest is
+ * unmapped, what is right already is not stored again.
+ *
+ * Leaves are as large as one range allows. When a hole is refilled so that a full table says what one large leaf could
+ * say, that leaf takes its place, also across ranges. Destroying one of them cuts the leaf again, and must not fail:
+ * a range whose first page lies inside a leaf that begins before it keeps the tables reserved that this takes (held).
+ */
+#include "hv/pci/range.h"
+
+#define LARGEST_LEVEL (PT_LEVELS - 1)
+#define MOST_EDGES \
+    8u /* of ranges inside one joined leaf: a table kept for each must not cost more than it saves */
+
+static uint64_t bar_pages(const struct hv_bar_state *bar)
+{
+    return bar->bytes >> PAGE_SHIFT;
+}
+
+static struct vm *vm_of(const struct hv_bar_state *bar)
+{
+    return bar->device->host->vm;
+}
+
+/* The guest-physical address of a BAR page. */
+static uint64_t address_of(uint64_t base, uint64_t page)
+{
+    return base + (page << PAGE_SHIFT);
+}
+
+/* ---- reserve ---- */
+
+/* The tables that 4 KiB leaves everywhere would take: the most that any mapping can. */
+static uint64_t most_tables(const struct pt_root *root, uint64_t address, uint64_t pages)
+{
+    return pt_tables_needed(root, address, HPA(0), pages, 1);
+}
+
+/* An upper bound of the tables that mapping [page, page + pages) of the range takes when its BAR is at `base`. */
+static uint64_t tables_for(const struct pt_root *root, const struct hv_range *range, uint64_t page,
+                           uint64_t pages, uint64_t base)
+{
+    uint64_t address = address_of(base, range->node.key + page);
+    uint64_t most = most_tables(root, address, pages);
+    uint64_t tables = 0;
+
+    for (uint64_t end = page + pages, run; page < end && tables < most; page += run) {
+        hpa_t frame;
+        bool is_there = mapping_frames(&range->map, page, &frame, &run);
+
+        run = MIN(run, end - page);
+        if (is_there)
+            tables += pt_tables_needed(root, address_of(base, range->node.key + page), frame, run,
+                                       range->attr.max_level);
+    }
+    return MIN(tables, most); /* runs share tables */
+}
+
+/* Both edges of a window may cut a leaf or start a table; what lies between up to 512 pages is the same tables. */
+static uint64_t tables_at_edges(const struct pt_root *root, uint64_t address, uint64_t pages)
+{
+    uint64_t tables = pt_tables_missing(root, address);
+
+    if (pages > 1)
+        tables += pt_tables_missing(root, address + ((pages - 1) << PAGE_SHIFT));
+    return tables;
+}
+
+hv_status_t leaves_reserve(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
+                           const struct hv_range *range, uint64_t *tables)
+{
+    const uint64_t edges_are_all = 512;
+    struct vm *vm = vm_of(bar);
+    hv_status_t status = HV_OK;
+    uint64_t needed;
+
+    *tables = 0;
+    if (!bar->live)
+        return HV_OK;
+    lock_acquire(&vm->tables_lock);
+    needed = tables_at_edges(&vm->tables, address_of(bar->live_base, first), pages);
+    if (UNLIKELY(range && pages > edges_are_all))
+        needed += tables_for(&vm->tables, range, 0, pages, bar->live_base);
+    if (needed != 0)
+        status = pt_pool_reserve(&vm->pool, needed);
+    lock_release(&vm->tables_lock);
+    if (status == HV_OK)
+        *tables = needed;
+    return status;
+}
+
+void leaves_cancel(struct vm *vm, uint64_t tables)
+{
+    if (tables == 0)
+        return;
+    lock_acquire(&vm->tables_lock);
+    pt_pool_unreserve(&vm->pool, tables);
+    lock_release(&vm->tables_lock);
+}
+
+/* ---- joined leaves. Caller holds vm->tables_lock ---- */
+
+/* What cutting at the first page of `range` takes, when a leaf of `level` begins before it. */
+static unsigned cut_tables(const struct hv_range *range, unsigned level)
+{
+    return level == LARGEST_LEVEL && !IS_ALIGNED(range->node.key, LARGE_PAGES) ? 2 : 1;
+}
+
+/*
+ * Have every range that begins inside [first, end) hold what cutting there takes. False: it cannot be, or one of them
+ * wants no such leaf.
+ */
+static bool hold_edges(struct hv_bar_state *bar, uint64_t first, uint64_t end, unsigned level)
+{
+    struct hv_range *start = records_overlap(bar, first, end - first);
+    uint64_t tables = 0;
+    unsigned edges = 0;
+
+    for (struct hv_range *range = start; range && range->node.key < end;
+         range = range_of(tree_next(&range->node))) {
+        if (range->attr.max_level < level || ++edges > MOST_EDGES + 1)
+            return false;
+        if (range->node.key > first)
+            tables += cut_tables(range, level) - MIN(range->held, cut_tables(range, level));
+    }
+    if (tables != 0 && pt_pool_reserve(&vm_of(bar)->pool, tables) != HV_OK)
+        return false;
+    for (struct hv_range *range = start; range && range->node.key < end;
+         range = range_of(tree_next(&range->node)))
+        if (range->node.key > first)
+            range->held = (uint8_t)MAX(range->held, cut_tables(range, level));
+    bar->held_tables += tables;
+    return true;
+}
+
+/* Put the largest leaf that it allows in the place of the tables around a page. */
+static void join_around(struct hv_bar_state *bar, uint64_t page, struct pt_flush *flush)
+{
+    struct pt_root *root = &vm_of(bar)->tables;
+
+    for (unsigned level = 2; level <= root->max_level; level++) {
+        uint64_t pages = pt_span(level) >> PAGE_SHIFT;
+        uint64_t first = ALIGN_DOWN(page, pages);
+        uint64_t address = address_of(bar->live_base, first);
+
+        if (first + pages > bar_pages(bar) || !pt_joinable(root, address, level) ||
+            !hold_edges(bar, first, first + pages, level))
+            return;
+        pt_join(root, address, level, flush);
+    }
+}
+
+/*
+ * Ranges at [first, end] hold again what the leaves that they lie in now demand: a change that says what a large leaf
+ * says already leaves that in place. Its tables come out of the change's, which was reserved for cutting there.
+ */
+static void settle_edges(struct hv_bar_state *bar, uint64_t first, uint64_t end,
+                         struct leaves_change *change)
+{
+    const struct pt_root *root = &vm_of(bar)->tables;
+    struct pt_leaf leaf;
+
+    for (struct hv_range *range = range_of(tree_find_ge(&bar->ranges, first));
+         range && range->node.key <= end && range->node.key < bar_pages(bar);
+         range = range_of(tree_next(&range->node))) {
+        if (range->held != 0 ||
+            !pt_lookup(root, address_of(bar->live_base, range->node.key), &leaf) ||
+            IS_ALIGNED(range->node.key, pt_span(leaf.level) >> PAGE_SHIFT))
+            continue;
+        range->held = (uint8_t)cut_tables(range, leaf.level);
+        bar->held_tables += range->held;
+        change->tables -= range->held;
+        ASSERT(change->flush.taken <= change->tables);
+    }
+}
+
+void leaves_release_held(struct hv_range *range, struct leaves_change *change)
+{
+    change->tables += range->held;
+    range->bar->held_tables -= range->held;
+    range->held = 0;
+}
+
+/* Ranges at [first, end] lose what they hold: their edges are about to be cut, or are no edges any more. */
+static void release_edges(struct hv_bar_state *bar, uint64_t first, uint64_t end,
+                          struct leaves_change *change)
+{
+    for (struct hv_range *range = range_of(tree_find_ge(&bar->ranges, first));
+         range && range->node.key <= end; range = range_of(tree_next(&range->node)))
+        leaves_release_held(range, change);
+}
+
+/* ---- steps ---- */
+
+static void step_begin(struct vm *vm, const struct leaves_change *change)
+{
+    if (!change->is_section_held)
+        lock_acquire(&section_lock);
+    lock_acquire(&vm->tables_lock);
+}
+
+static void step_end(struct vm *vm, const struct leaves_change *change)
+{
+    lock_release(&vm->tables_lock);
+    if (!change->is_section_held)
+        lock_release(&section_lock);
+}
+
+/* One step of [page, page + pages) of a range, while its BAR is live. Returns the pages done. */
+static inline uint64_t range_step(const struct hv_range *range, uint64_t page, uint64_t pages,
+                                  struct pt_flush *flush)
+{
+    struct hv_bar_state *bar = range->bar;
+    struct pt_root *root = &vm_of(bar)->tables;
+    uint64_t address = address_of(bar->live_base, range->node.key + page);
+    uint64_t run;
+    hpa_t frame;
+
+    if (LIKELY(mapping_frames(&range->map, page, &frame, &run)))
+        return pt_map_step(root, address, frame, MIN(run, pages), &range->attr, flush);
+    return pt_unmap_step(root, address, MIN(run, pages), flush);
+}
+
+/* One step of a window: of the range that begins it, or of the gap up to the next one. */
+static uint64_t window_step(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
+                            struct pt_flush *flush)
+{
+    struct hv_range *range = records_overlap(bar, first, pages);
+
+    if (range && range->node.key <= first)
+        return range_step(range, first - range->node.key, MIN(pages, range_end(range) - first),
+                          flush);
+    if (range)
+        pages = range->node.key - first;
+    return pt_unmap_step(&vm_of(bar)->tables, address_of(bar->live_base, first), pages, flush);
+}
+
+/* A window was brought in line: its edges may have completed a larger leaf. */
+static void join_edges(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
+                       struct leaves_change *change)
+{
+    struct vm *vm = vm_of(bar);
+
+    change->flush.filled = false;
+    step_begin(vm, change);
+    join_around(bar, first, &change->flush);
+    if (pages > 1)
+        join_around(bar, first + pages - 1, &change->flush);
+    step_end(vm, change);
+}
+
+static inline void finish_window(struct hv_bar_state *bar, uint64_t first, uint64_t end,
+                                 bool has_held, struct leaves_change *change)
+{
+    if (UNLIKELY(has_held || change->flush.kept)) {
+        change->flush.kept = false;
+        step_begin(vm_of(bar), change);
+        settle_edges(bar, first, end, change);
+        step_end(vm_of(bar), change);
+    }
+    if (UNLIKELY(change->flush.filled))
+        join_edges(bar, first, end - first, change);
+}
+
+void leaves_derive(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
+                   struct leaves_change *change)
+{
+    struct vm *vm = vm_of(bar);
+    uint64_t end = MIN(first + pages, bar_pages(bar)); /* a BAR may have shrunk */
+    bool has_held = bar->held_tables != 0;
+
+    if (!bar->live || first >= end)
+        return;
+    if (UNLIKELY(has_held)) {
+        step_begin(vm, change);
+        release_edges(bar, first, end, change);
+        step_end(vm, change);
+    }
+    for (uint64_t page = first; page < end;) {
+        step_begin(vm, change);
+        page += window_step(bar, page, end - page, &change->flush);
+        step_end(vm, change);
+    }
+    finish_window(bar, first, end, has_held, change);
+}
+
+void leaves_derive_range(struct hv_range *range, struct leaves_change *change)
+{
+    struct hv_bar_state *bar = range->bar;
+    struct vm *vm = vm_of(bar);
+    uint64_t pages = range->map.pages;
+
+    if (!bar->live)
+        return;
+    if (UNLIKELY(bar->held_tables != 0)) {
+        leaves_derive(bar, range->node.key, pages, change);
+        return;
+    }
+    for (uint64_t page = 0; page < pages;) {
+        step_begin(vm, change);
+        page += range_step(range, page, pages - page, &change->flush);
+        step_end(vm, change);
+    }
+    finish_window(bar, range->node.key, range_end(range), false, change);
+}
+
+void leaves_finish(struct vm *vm, struct leaves_change *change)
+{
+    uint64_t left = change->tables - change->flush.taken;
+
+    if (change->flush.needed)
+        vm_flush(vm, &change->flush);
+    ASSERT(change->flush.taken <= change->tables);
+    leaves_cancel(vm, left);
+}
+
+/* ---- a BAR comes and goes ---- */
+
+/* Caller holds section_lock and vm->tables_lock. */
+static uint64_t tables_for_all(const struct hv_bar_state *bar, const struct pt_root *root,
+                               uint64_t base)
+{
+    uint64_t end = bar_pages(bar), tables = 0;
+
+    if (bar->ranges.count == 0)
+        return 0;
+    for (struct hv_range *range = range_of(tree_first(&bar->ranges));
+         range && range->node.key < end; range = range_of(tree_next(&range->node)))
+        tables += tables_for(root, range, 0, MIN(range->map.pages, end - range->node.key), base);
+    return MIN(tables, most_tables(root, base, end)); /* many small ranges share tables */
+}
+
+hv_status_t leaves_activate(struct hv_bar_state *bar, uint64_t base)
+{
+    struct leaves_change change = {.is_section_held = false};
+    struct vm *vm = vm_of(bar);
+    uint64_t end = bar_pages(bar);
+    hv_status_t status;
+
+    step_begin(vm, &change);
+    change.tables = tables_for_all(bar, &vm->tables, base);
+    status = pt_pool_reserve(&vm->pool, change.tables);
+    if (status == HV_OK) {
+        bar->live = true;
+        bar->live_base = base;
+    }
+    step_end(vm, &change);
+    if (status != HV_OK)
+        return status;
+    for (struct hv_range *range = range_of(tree_first(&bar->ranges));
+         range && range->node.key < end; range = range_of(tree_next(&range->node))) {
+        uint64_t pages = MIN(range->map.pages, end - range->node.key);
+
+        for (uint64_t page = 0; page < pages;) {
+            step_begin(vm, &change);
+            page += range_step(range, page, pages - page, &change.flush);
+            step_end(vm, &change);
+        }
+        if (UNLIKELY(change.flush.filled))
+            join_edges(bar, range->node.key, pages, &change);
+    }
+    leaves_finish(vm, &change);
+    return HV_OK;
+}
+
+void leaves_deactivate(struct hv_bar_state *bar)
+{
+    struct leaves_change change = {.is_section_held = false};
+    struct vm *vm = vm_of(bar);
+    uint64_t end = bar_pages(bar);
+
+    step_begin(vm, &change);
+    bar->live = false;
+    if (bar->held_tables != 0)
+        release_edges(bar, 0, end, &change);
+    step_end(vm, &change);
+    /* No leaf spans two BARs, so nothing is split and no table is taken. */
+    for (uint64_t page = 0; page < end;) {
+        step_begin(vm, &change);
+        page +=
+            pt_unmap_step(&vm->tables, address_of(bar->live_base, page), end - page, &change.flush);
+        step_end(vm, &change);
+    }
+    leaves_finish(vm, &change);
+}
+
+/* ---- pages of a reserved section get frames. section_lock is held, the device's lock is not ---- */
+
+static struct hv_range *range_of_mapping(struct mapping *mapping)
+{
+    return CONTAINER_OF(mapping, struct hv_range, map);
+}
+
+static hv_status_t prepare_commit(struct mapping *mapping, uint64_t page, uint64_t pages)
+{
+    struct hv_range *range = range_of_mapping(mapping);
+    struct hv_bar_state *bar = range->bar;
+    struct vm *vm = vm_of(bar);
+    uint64_t address;
+    hv_status_t status = HV_OK;
+
+    range->promised = 0;
+    lock_acquire(&vm->tables_lock);
+    if (bar->live && range->listed) {
+        address = address_of(bar->live_base, range->node.key + page);
+        range->promised = most_tables(&vm->tables, address, pages);
+        status = pt_pool_reserve(&vm->pool, range->promised);
+    }
+    lock_release(&vm->tables_lock);
+    return status;
+}
+
+static void cancel_commit(struct mapping *mapping, uint64_t page, uint64_t pages)
+{
+    struct hv_range *range = range_of_mapping(mapping);
+
+    (void)page;
+    (void)pages;
+    leaves_cancel(vm_of(range->bar), range->promised);
+}
+
+static void commit(struct mapping *mapping, uint64_t page, uint64_t pages)
+{
+    struct hv_range *range = range_of_mapping(mapping);
+    struct leaves_change change = {.tables = range->promised, .is_section_held = true};
+    struct hv_bar_state *bar = range->bar;
+    struct vm *vm = vm_of(bar);
+    uint64_t first = range->node.key + page;
+    uint64_t end = MIN(page + pages, bar_pages(bar) - MIN(range->node.key, bar_pages(bar)));
+
+    for (uint64_t at = page; at < end;) {
+        step_begin(vm, &change);
+        /* Without the device's lock the BAR may have gone since. */
+        at +=
+            bar->live && range->listed ? range_step(range, at, end - at, &change.flush) : end - at;
+        step_end(vm, &change);
+    }
+    if (UNLIKELY(change.flush.filled) && bar->live)
+        join_edges(bar, first, end - page, &change);
+    leaves_finish(vm, &change);
+}
+
+const struct mapping_owner range_owner = {
+    .user = SECTION_USER_RANGE,
+    .prepare = prepare_commit,
+    .commit = commit,
+    .cancel = cancel_commit,
+};
