@@ -164,7 +164,6 @@ static bool try_commit(struct section *section, const struct window *window, hv_
     return is_settled;
 }
 
-/* Legal for this section? A handle may be 0: the caller has a reference. section_lock is held. */
 static hv_status_t check(const struct section *section, uint64_t page, uint64_t count)
 {
     uint64_t pages = section_pages(section);

@@ -22,8 +22,8 @@ struct mapping;
  * in this order for all mappings of the section: prepare for each (takes what can fail: table pages), then
  * either commit for each or cancel for each that was prepared: once per mapping, with the same window each time. The
  * pages are the mapping's own (0: its first). The window is the mapping's part of the least one that holds all pages
- * that get frames now. While prepare runs these have no frames yet (others of the window may), while commit runs
- * mapping_frames() tells them all.
+ * of the section that get frames now; others in between have theirs already, perhaps all of this mapping's. While
+ * prepare runs the new ones have no frames yet, while commit runs every page of the window has one.
  */
 struct mapping_owner {
     enum section_user user;

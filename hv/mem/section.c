@@ -222,7 +222,7 @@ static hv_status_t make(const char *name, uint64_t pages, uint32_t protect, uint
     }
     made->backing = frames;
     made->protect = protect;
-    made->attributes = attributes;
+    made->attributes = attributes & ~(uint32_t)HV_SEC_OPEN_IF; /* of the call, not of the section */
     made->allowed = access_allowed(protect);
     made->facts = (struct section_facts){
         .pages = pages,

@@ -18,6 +18,7 @@ struct fake_window fake_window;
 enum { IN_DIRECT_MAP, REMOVED, REMOVED_AND_FLUSHED };
 static uint8_t state[FRAMES];
 static unsigned fail_in;
+static void (*meanwhile)(void);
 static bool is_strict;
 
 static void die(const char *why)
@@ -46,7 +47,11 @@ static void protect(hpa_t base, uint64_t pages, int rights)
 hv_status_t space_direct_remove(hpa_t base, uint64_t pages)
 {
     uint64_t frame = frame_of(base, pages);
+    void (*hook)(void) = meanwhile;
 
+    meanwhile = NULL;
+    if (hook != NULL)
+        hook();
     fake_window.removals++;
     for (uint64_t i = 0; i < pages; i++) {
         if (state[frame + i] != IN_DIRECT_MAP)
@@ -77,6 +82,11 @@ void space_direct_restore(hpa_t base, uint64_t pages)
 void fake_direct_fail(unsigned nth)
 {
     fail_in = nth;
+}
+
+void fake_direct_hook(void (*hook)(void))
+{
+    meanwhile = hook;
 }
 
 void fake_direct_strict(bool strict)

@@ -31,6 +31,9 @@ extern struct fake_window fake_window;
 /* The n-th space_direct_remove() from now (1 = the next) fails with HV_E_NO_MEMORY, once. 0: none. */
 void fake_direct_fail(unsigned nth);
 
+/* The next space_direct_remove() calls this first, once: what another CPU does meanwhile. */
+void fake_direct_hook(void (*hook)(void));
+
 /* Every access to a removed frame faults, except through a window. */
 void fake_direct_strict(bool strict);
 

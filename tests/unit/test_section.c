@@ -31,7 +31,11 @@ static void create_names_the_illegal_argument(void **state)
         {HV_E_INVALID_PARAMETER_4, ALL, NULL, MIB(1), rw, commit | HV_SEC_LARGE_PAGES},
         {HV_E_INVALID_PARAMETER_6, ALL, NULL, 1, rw, 0},
         {HV_E_INVALID_PARAMETER_6, ALL, NULL, 1, rw, commit | HV_SEC_RESERVE},
+        {HV_E_INVALID_PARAMETER_6, ALL, NULL, 1, rw, HV_SEC_OPEN_IF},
         {HV_E_INVALID_PARAMETER_6, ALL, NULL, 1, rw, commit | 0x200},
+        {HV_E_INVALID_PARAMETER_6, ALL, NULL, 1, rw, HV_SEC_RESERVE | 0x200},
+        {HV_E_INVALID_PARAMETER_4, ALL, NULL, 0, rw, HV_SEC_RESERVE},
+        {HV_E_INVALID_PARAMETER_4, ALL, NULL, MIB(1), rw, HV_SEC_RESERVE | HV_SEC_LARGE_PAGES},
         {HV_E_INVALID_PROTECTION, ALL, NULL, 1, 0, commit},
         {HV_E_INVALID_PROTECTION, ALL, NULL, 1, HV_PAGE_NOACCESS, commit},
         {HV_E_INVALID_PROTECTION, ALL, NULL, 1, HV_PAGE_EXECUTE, commit},
@@ -133,6 +137,118 @@ static void legal_protections_and_ends_of_limits(void **state)
     close_handle(h);
     assert_int_equal(
         create_backed(&h, 0, 0, physical(DEVICE + MIB(64) + 2 * PAGE_BYTES, PAGE_BYTES)), HV_OK);
+    close_handle(h);
+}
+
+/* ---- OPEN_IF ---- */
+
+static hv_status_t open_if(hv_handle_t *h, uint32_t access, const char *name, uint64_t bytes,
+                           uint32_t protect, uint32_t attributes)
+{
+    return hv_section_create(h, access, name, bytes, protect, HV_SEC_OPEN_IF | attributes, NULL);
+}
+
+static void open_if_makes_or_opens(void **state)
+{
+    const struct hv_section_backing no_module = module(0);
+    hv_handle_t first, second, third, bad = 77;
+    struct section *a, *b;
+    uint64_t left;
+
+    (void)state;
+    assert_int_equal(
+        open_if(&first, ALL, "shared", 2 * PAGE_BYTES, HV_PAGE_READWRITE, HV_SEC_COMMIT), HV_OK);
+    assert_false(query(first).existed);
+    assert_int_equal(query(first).attributes, HV_SEC_COMMIT);
+    assert_int_equal(query(first).committed_pages, 2);
+    left = hv_frames.free_pages;
+
+    /* More memory than there is, another protection and type: legal, and the existing section's count. */
+    assert_int_equal(open_if(&second, ALL & ~(uint32_t)HV_SECTION_MAP_EXECUTE, "shared",
+                             HV_SECTION_MAX_BYTES, HV_PAGE_READONLY,
+                             HV_SEC_RESERVE | HV_SEC_WRITECOMBINE),
+                     HV_OK);
+    assert_int_equal(hv_frames.free_pages, left);
+    assert_int_not_equal(first, second);
+    assert_true(query(second).existed);
+    assert_false(query(first).existed);
+    assert_int_equal(query(second).bytes, 2 * PAGE_BYTES);
+    assert_int_equal(query(second).protect, HV_PAGE_READWRITE);
+    assert_int_equal(query(second).default_type, MEMTYPE_WB);
+    assert_int_equal(query(second).handles, 2);
+    a = ref(first);
+    b = ref(second);
+    assert_ptr_equal(a, b);
+    unref(a);
+    unref(b);
+    assert_int_equal(hv_section_open(&third, HV_SECTION_QUERY, "shared"), HV_OK);
+    assert_true(query(third).existed);
+
+    /* Refused: rights that the protection does not give, and whatever is illegal without the name. */
+    assert_int_equal(open_if(&bad, HV_SECTION_MAP_EXECUTE, "shared", 1, HV_PAGE_EXECUTE_READWRITE,
+                             HV_SEC_COMMIT),
+                     HV_E_ACCESS_DENIED);
+    assert_int_equal(open_if(&bad, ALL, "shared", 0, HV_PAGE_READWRITE, HV_SEC_COMMIT),
+                     HV_E_INVALID_PARAMETER_4);
+    assert_int_equal(open_if(&bad, ALL, "shared", 1, HV_PAGE_NOACCESS, HV_SEC_COMMIT),
+                     HV_E_INVALID_PROTECTION);
+    assert_int_equal(open_if(&bad, ALL, "shared", 1, HV_PAGE_READWRITE, 0),
+                     HV_E_INVALID_PARAMETER_6);
+    assert_int_equal(hv_section_create(&bad, HV_SECTION_QUERY, "shared", 0, HV_PAGE_READWRITE,
+                                       HV_SEC_COMMIT | HV_SEC_OPEN_IF, &no_module),
+                     HV_E_NOT_FOUND);
+    assert_int_equal(hv_section_create(&bad, HV_SECTION_QUERY, "shared", 1, HV_PAGE_READWRITE,
+                                       HV_SEC_COMMIT, NULL),
+                     HV_E_ALREADY_EXISTS);
+    assert_int_equal(bad, 77);
+    assert_int_equal(query(first).handles, 3);
+    close_handle(first);
+    close_handle(second);
+    close_handle(third);
+
+    /* The name went with the last handle; without a name there is nothing to open. */
+    assert_int_equal(open_if(&first, ALL, "shared", 1, HV_PAGE_READWRITE, HV_SEC_RESERVE), HV_OK);
+    assert_false(query(first).existed);
+    assert_int_equal(query(first).committed_pages, 0);
+    assert_int_equal(open_if(&second, ALL, NULL, 1, HV_PAGE_READWRITE, HV_SEC_COMMIT), HV_OK);
+    assert_int_equal(open_if(&third, ALL, NULL, 1, HV_PAGE_READWRITE, HV_SEC_COMMIT), HV_OK);
+    assert_false(query(third).existed);
+    assert_int_equal(section_live_count(), 3);
+    close_handle(first);
+    close_handle(second);
+    close_handle(third);
+}
+
+static hv_handle_t rival;
+
+static void create_meanwhile(void)
+{
+    rival = make_named("race");
+}
+
+/* While frames are taken, another CPU makes a section of the same name. */
+static void a_name_is_taken_meanwhile(void **state)
+{
+    hv_handle_t h = 77;
+
+    (void)state;
+    fake_direct_hook(create_meanwhile);
+    assert_int_equal(
+        hv_section_create(&h, ALL, "race", PAGE_BYTES, HV_PAGE_READWRITE, HV_SEC_COMMIT, NULL),
+        HV_E_ALREADY_EXISTS);
+    assert_int_equal(h, 77);
+    assert_int_equal(section_live_count(), 1);
+    close_handle(rival);
+
+    fake_direct_hook(create_meanwhile);
+    assert_int_equal(
+        open_if(&h, HV_SECTION_QUERY, "race", 5 * PAGE_BYTES, HV_PAGE_READWRITE, HV_SEC_COMMIT),
+        HV_OK);
+    assert_true(query(h).existed);
+    assert_int_equal(query(h).bytes, PAGE_BYTES);
+    assert_int_equal(section_ram_pages(), 1);
+    assert_int_equal(section_live_count(), 1);
+    close_handle(rival);
     close_handle(h);
 }
 
@@ -392,6 +508,8 @@ int main(void)
         TEST(create_names_the_illegal_argument),
         TEST(create_checks_the_backing),
         TEST(legal_protections_and_ends_of_limits),
+        TEST(open_if_makes_or_opens),
+        TEST(a_name_is_taken_meanwhile),
         TEST(anonymous_frames_are_zeroed_hidden_and_flushed),
         TEST(reused_frames_hold_nothing_old),
         TEST(extents_of_fragmented_memory),

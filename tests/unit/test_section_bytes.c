@@ -209,6 +209,37 @@ static void open_without_records(void **state)
         close_handle(h[count]);
 }
 
+/* With real records: every number of frames too few, and nothing is left of the failures. */
+static void commit_runs_out_at_every_step(void **state)
+{
+    hv_handle_t h;
+    uint64_t total, spare;
+
+    (void)state;
+    assert_int_equal(
+        hv_section_create(&h, ALL, NULL, 8 * PAGE_BYTES, HV_PAGE_READWRITE, HV_SEC_RESERVE, NULL),
+        HV_OK);
+    total = free_now();
+    for (spare = 0;; spare++) {
+        hpa_t all;
+        hv_status_t status;
+
+        assert_int_equal(frames_alloc(&hv_frames, total, 1, &all), HV_OK);
+        if (spare != 0)
+            frames_free(&hv_frames, all, spare);
+        status = hv_section_commit(h, 3, 4);
+        frames_free(&hv_frames, HPA(all.v + spare * PAGE_BYTES), total - spare);
+        if (status == HV_OK)
+            break;
+        assert_int_equal(status, spare < 4 ? HV_E_COMMITMENT_LIMIT : HV_E_NO_MEMORY);
+        assert_int_equal(free_now(), total);
+        assert_int_equal(query(h).committed_pages, 0);
+        assert_int_equal(fake_window.removed_pages, 0);
+    }
+    assert_int_equal(spare, 4 + 1); /* one page of records */
+    close_handle(h);
+}
+
 /* ---- a storm ---- */
 
 static void random_lives(void **state)
@@ -271,6 +302,7 @@ int main(void)
         TEST(direct_map_removal_fails),
         TEST(frames_run_out_at_every_step),
         TEST(open_without_records),
+        TEST(commit_runs_out_at_every_step),
         TEST(random_lives),
     };
 
