@@ -273,6 +273,11 @@ static void large_pages(void **state)
     commit(h, 512, 1024); /* both 2 MiB that there are */
     assert_int_equal(hv_frames.free_pages, 8);
     close_handle(h);
+    h = reserve(2048, HV_SEC_LARGE_PAGES | HV_SEC_CONTIGUOUS);
+    assert_int_equal(hv_section_commit(h, 0, 1024), HV_E_COMMITMENT_LIMIT);
+    commit(h, 0, 512);
+    commit(h, 0, 1024); /* each hole is a run of its own */
+    close_handle(h);
     fragment(&all, &pages, true);
 }
 

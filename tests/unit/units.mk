@@ -61,12 +61,13 @@ test_region_SRCS := hv/mmio/region.c
 SECTION_SRCS := hv/mem/backing.c hv/mem/commit.c hv/mem/extents.c hv/mem/frames.c hv/mem/handle.c hv/mem/ledger.c \
     hv/mem/mapping.c hv/mem/section.c hv/mem/section_bytes.c hv/base/tree.c hv/base/status.c
 
-UNITS += test_section test_handle test_section_bytes test_commit test_commitmap
+UNITS += test_section test_handle test_section_bytes test_commit test_commitmap test_hugesection
 test_section_SRCS := $(SECTION_SRCS) hv/mem/slab.c tests/unit/section_kit.c tests/fake/phys.c tests/fake/window.c
 test_handle_SRCS := $(test_section_SRCS)
 test_section_bytes_SRCS := $(test_section_SRCS)
 test_commit_SRCS := $(patsubst hv/mem/slab.c,tests/fake/slab.c,$(test_section_SRCS)) tests/unit/commit_kit.c
 test_commitmap_SRCS := $(test_commit_SRCS)
+test_hugesection_SRCS := $(SECTION_SRCS) tests/fake/phys.c tests/fake/slab.c tests/fake/window.c
 
 # hv/pci: everything below it is the real thing, on fake memory, slabs and table blocks.
 PCI_WORLD_SRCS := tests/unit/pci_world.c tests/fake/blocks.c tests/fake/phys.c tests/fake/ptstore.c \
