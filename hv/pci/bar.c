@@ -9,7 +9,7 @@
 /* The guest-physical map of new BARs. A guest may move them anywhere. */
 #define MEM64_START 0x400000000ull /* 16 GiB */
 #define MEM32_START 0xc0000000ull
-#define MEM32_END   0xfe000000ull /* interrupt controllers and firmware live above */
+#define MEM32_END   PCI_ECAM_BASE /* config space, interrupt controllers and firmware live above */
 #define IO_START    0xc000ull
 #define IO_END      0x10000ull
 
@@ -44,6 +44,7 @@ static hv_status_t probe_bar(struct hv_device *device, unsigned i, const uint32_
         bar->bytes = mask_bytes((uint64_t)probed[i + 1] << 32 | (probed[i] & ~PCI_BAR_MEMORY_KIND));
         device->bar[i + 1].upper = true;
     }
+    bar->max_bytes = bar->bytes;
     return bar->bytes != 0 ? HV_OK : HV_E_INVALID_PARAMETER;
 }
 
@@ -53,7 +54,7 @@ static hv_status_t probe_rom(struct hv_device *device, uint32_t probed)
 
     if (probed & PCI_ROM_RESERVED)
         return HV_E_INVALID_PARAMETER;
-    bar->bytes = mask_bytes(extend32(probed & ~PCI_ROM_ENABLE));
+    bar->bytes = bar->max_bytes = mask_bytes(extend32(probed & ~PCI_ROM_ENABLE));
     return bar->bytes != 0 ? HV_OK : HV_E_INVALID_PARAMETER;
 }
 

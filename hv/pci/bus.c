@@ -1,7 +1,12 @@
-/* Ports 0xCF8 and 0xCFC: configuration mechanism 1 (PCI Local Bus 3.0, 3.2.2.3.2). */
+/*
+ * The two ways to config space: ports 0xCF8 and 0xCFC (PCI Local Bus 3.0, 3.2.2.3.2, "Configuration Mechanism #1")
+ * and a window in memory (PCI Express Base 7.2.2, "Enhanced Configuration Access Mechanism").
+ */
 #include "hv/pci/bus.h"
 
 #include "hv/pci/config.h"
+
+/* ---- the ports ---- */
 
 /* One access to CONFIG_DATA, as the dword and the byte lanes that it touches. */
 struct data_access {
@@ -80,4 +85,79 @@ hv_status_t pci_ports_register(struct pci_ports *ports)
     };
 
     return vm_port_register(ports->vm, &range);
+}
+
+/* ---- the window ---- */
+
+static unsigned ecam_slot(uint64_t offset)
+{
+    return (unsigned)FIELD_GET(PCI_ECAM_SLOT, offset);
+}
+
+static unsigned ecam_function(uint64_t offset)
+{
+    return (unsigned)FIELD_GET(PCI_ECAM_FUNCTION, offset);
+}
+
+static uint64_t ecam_read_dword(struct hv_device_host *host, uint64_t offset)
+{
+    return pci_config_read(host, ecam_slot(offset), ecam_function(offset),
+                           (uint32_t)(offset & PCI_ECAM_REGISTER));
+}
+
+static uint64_t ecam_read(void *owner, uint64_t offset, unsigned bytes)
+{
+    const struct pci_ports *ports = owner;
+    uint64_t value;
+
+    if (!ports->host)
+        return ~0ull;
+    value = ecam_read_dword(ports->host, offset);
+    if (bytes == sizeof(uint64_t))
+        value |= ecam_read_dword(ports->host, offset + sizeof(uint32_t)) << 32;
+    return value >> ((offset & PCI_ECAM_LANE) * 8);
+}
+
+static void ecam_write_dword(struct hv_device_host *host, uint64_t offset, uint32_t value,
+                             unsigned byte_enable)
+{
+    pci_config_write(host, ecam_slot(offset), ecam_function(offset),
+                     (uint32_t)(offset & PCI_ECAM_REGISTER), value, byte_enable);
+}
+
+static void ecam_write(void *owner, uint64_t offset, unsigned bytes, uint64_t value)
+{
+    const struct pci_ports *ports = owner;
+    unsigned lane = (unsigned)(offset & PCI_ECAM_LANE);
+    unsigned dword_bytes = MIN(bytes, (unsigned)sizeof(uint32_t));
+
+    if (!ports->host)
+        return;
+    ecam_write_dword(ports->host, offset, (uint32_t)(value << (lane * 8)),
+                     (unsigned)(BIT(dword_bytes) - 1) << lane);
+    if (bytes == sizeof(uint64_t))
+        ecam_write_dword(ports->host, offset + sizeof(uint32_t), (uint32_t)(value >> 32), 0xf);
+}
+
+hv_status_t pci_ecam_open(struct pci_ports *ports)
+{
+    const struct mmio_handler handler = {ecam_read, ecam_write, ports};
+    struct vm *vm = ports->vm;
+    hv_status_t status;
+
+    lock_acquire(&vm->tables_lock);
+    status = mmio_region_add(&vm->regions, GPA(PCI_ECAM_BASE), PCI_ECAM_BYTES, &handler);
+    lock_release(&vm->tables_lock);
+    return status;
+}
+
+void pci_ecam_close(struct pci_ports *ports)
+{
+    struct vm *vm = ports->vm;
+    hv_status_t status;
+
+    lock_acquire(&vm->tables_lock);
+    status = mmio_region_remove(&vm->regions, GPA(PCI_ECAM_BASE));
+    lock_release(&vm->tables_lock);
+    ASSERT(status == HV_OK);
 }

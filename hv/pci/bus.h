@@ -1,6 +1,8 @@
 /*
- * Owns:     the virtual PCI bus 0 behind ports 0xCF8 and 0xCFC, BARs and their decode.
+ * Owns:     the virtual PCI bus 0 behind ports 0xCF8 and 0xCFC and behind its window in memory, BARs and their
+ *           decode.
  * Promises: config space as PCI Local Bus 3.0 has it: sizing, 64-bit pairs, moves with decode on or off;
+ *           with decode off, resizable BARs change their size as PCI Express Base has it;
  *           regions and leaves follow the decode state before the write returns.
  * Needs:    hv/vm (ports, regions, tables), hv/pci/range.h.
  * Never:    passes a real device through.
@@ -27,9 +29,11 @@
  *        ^--------------------disable--------------------'
  */
 struct hv_bar_state {
-    uint64_t bytes; /* decoded size; 0: absent, or the upper half of a pair */
-    uint32_t kind;  /* type bits of the low dword, as the guest reads them */
-    bool upper;     /* this slot is the upper half of a 64-bit BAR */
+    uint64_t bytes;     /* decoded size now; 0: absent, or the upper half of a pair */
+    uint64_t max_bytes; /* the largest that it can have: ranges may lie up to here */
+    uint32_t kind;      /* type bits of the low dword, as the guest reads them */
+    uint32_t sizes;     /* bit n: the guest may choose 2^(20 + n) bytes; 0: not resizable */
+    bool upper;         /* this slot is the upper half of a 64-bit BAR */
     bool io;
     bool rom_enabled; /* HV_BAR_ROM only */
     uint64_t base;    /* as programmed */
@@ -100,6 +104,13 @@ struct pci_ports {
 /* HV_E_QUOTA, HV_E_CONFLICTING_ADDRESSES. */
 hv_status_t pci_ports_register(struct pci_ports *ports) MUST_CHECK;
 
+/*
+ * The same config space, all 4096 bytes of it, in memory at PCI_ECAM_BASE: while there is a host. Accesses of 1, 2, 4
+ * and 8 bytes. HV_E_QUOTA, HV_E_CONFLICTING_ADDRESSES.
+ */
+hv_status_t pci_ecam_open(struct pci_ports *ports) MUST_CHECK;
+void pci_ecam_close(struct pci_ports *ports);
+
 /* Config space of one function, dword-aligned. Absent: all ones. Takes the host's lock. */
 uint32_t pci_config_read(struct hv_device_host *host, unsigned slot, unsigned function,
                          uint32_t offset);
@@ -121,6 +132,14 @@ void bar_register_write(struct hv_device *device, enum hv_bar index, uint32_t va
 
 /* Bring decode in line with the registers of `device`, then let waiting BARs of all devices in. */
 void bars_update(struct hv_device_host *host, struct hv_device *device);
+
+/* ---- resize.c: the Resizable BAR capability. Caller holds the host's lock. ---- */
+
+/* Is the dword of extended config space part of the capability? No, when no BAR is resizable. */
+bool resize_owns(const struct hv_device *device, uint32_t offset);
+uint32_t resize_read(const struct hv_device *device, uint32_t offset);
+/* A whole dword. A new size takes effect at once; ignored: one that is not offered, and any with decode on. */
+void resize_write(struct hv_device *device, uint32_t offset, uint32_t value);
 
 /* ---- device.c ---- */
 

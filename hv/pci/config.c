@@ -28,15 +28,18 @@ static enum hv_bar bar_of(uint32_t offset)
     return offset == PCI_CFG_ROM ? HV_BAR_ROM : HV_BAR_COUNT;
 }
 
-static bool is_core_owned(uint32_t offset)
+static bool is_core_owned(const struct hv_device *device, uint32_t offset)
 {
-    return offset <= PCI_CFG_BAR5 || offset == PCI_CFG_SUBSYSTEM || offset == PCI_CFG_ROM;
+    return offset <= PCI_CFG_BAR5 || offset == PCI_CFG_SUBSYSTEM || offset == PCI_CFG_ROM ||
+           resize_owns(device, offset);
 }
 
 static uint32_t core_read(const struct hv_device *device, uint32_t offset)
 {
     const struct hv_pnp_id *id = &device->id;
 
+    if (offset >= PCI_EXT_FIRST)
+        return resize_read(device, offset);
     switch (offset) {
     case PCI_CFG_ID:
         return (uint32_t)(FIELD_PREP(PCI_ID_VENDOR, id->vendor) |
@@ -76,6 +79,8 @@ static void core_write(struct hv_device *device, uint32_t offset, uint32_t value
         device->command = (uint16_t)(value & command_writable(device));
     else if (bar_of(offset) != HV_BAR_COUNT)
         bar_register_write(device, bar_of(offset), value);
+    else if (offset >= PCI_EXT_FIRST)
+        resize_write(device, offset, value);
     else
         return;
     bars_update(device->host, device);
@@ -109,6 +114,7 @@ uint32_t pci_config_read(struct hv_device_host *host, unsigned slot, unsigned fu
 {
     struct hv_device *device;
     uint32_t value = UINT32_MAX;
+    bool is_core = false;
 
     if (offset >= PCI_CONFIG_BYTES || !IS_ALIGNED(offset, sizeof(uint32_t)))
         return UINT32_MAX;
@@ -116,12 +122,14 @@ uint32_t pci_config_read(struct hv_device_host *host, unsigned slot, unsigned fu
         return function == 0 ? bridge_read(offset) : UINT32_MAX;
     lock_acquire(&host->lock);
     device = enter_slot(host, slot, function);
-    if (device && is_core_owned(offset))
+    if (device)
+        is_core = is_core_owned(device, offset);
+    if (is_core)
         value = core_read(device, offset);
     lock_release(&host->lock);
     if (!device)
         return UINT32_MAX;
-    if (!is_core_owned(offset))
+    if (!is_core)
         value = device_read(device, offset);
     device_leave(device);
     return value;
@@ -142,20 +150,23 @@ void pci_config_write(struct hv_device_host *host, unsigned slot, unsigned funct
                       uint32_t offset, uint32_t value, unsigned byte_enable)
 {
     struct hv_device *device;
+    bool is_core = false;
     hv_status_t told;
 
     if (offset >= PCI_CONFIG_BYTES || !IS_ALIGNED(offset, sizeof(uint32_t)))
         return;
     lock_acquire(&host->lock);
     device = enter_slot(host, slot, function);
-    if (device && is_core_owned(offset)) {
+    if (device)
+        is_core = is_core_owned(device, offset);
+    if (is_core) {
         value = merge(core_read(device, offset), value, byte_enable);
         core_write(device, offset, value);
     }
     lock_release(&host->lock);
     if (!device)
         return;
-    if (!is_core_owned(offset))
+    if (!is_core)
         value = merge(device_read(device, offset), value, byte_enable);
     told = device->ops->write_config_space(device->context, offset, value);
     (void)told; /* what a device makes of a write is its own affair */

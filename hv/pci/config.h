@@ -1,5 +1,6 @@
 /*
- * Owns:     the names of PCI configuration space, type 0 (PCI Local Bus 3.0 chapter 6).
+ * Owns:     the names of PCI configuration space, type 0 (PCI Local Bus 3.0 chapter 6), and of the extended
+ *           capabilities that the core has (PCI Express Base 7.5 and 7.8).
  * Promises: offsets of dwords; fields as masks within their dword.
  * Needs:    hv/base/bits.h.
  * Never:    state.
@@ -10,6 +11,8 @@
 #include "hv/base/bits.h"
 
 #define PCI_CONFIG_BYTES 0x1000u
+#define PCI_CONFIG_PORTS_BYTES \
+    0x100u /* what ports 0xCF8 and 0xCFC reach; the rest is extended space */
 
 /* Dwords that the core owns; every other one is the device's. */
 #define PCI_CFG_ID               0x00u
@@ -48,6 +51,25 @@
 #define PCI_ROM_ENABLE           BIT(0)
 #define PCI_ROM_RESERVED         BITS(10, 1)
 
+/* An extended capability: its header; the first one is at PCI_EXT_FIRST. */
+#define PCI_EXT_FIRST   PCI_CONFIG_PORTS_BYTES
+#define PCI_EXT_ID      BITS(15, 0)
+#define PCI_EXT_VERSION BITS(19, 16)
+#define PCI_EXT_NEXT    BITS(31, 20)
+
+/* Resizable BAR: the header, then a capability and a control dword for each such BAR. */
+#define PCI_RESIZE_ID           0x0015u
+#define PCI_RESIZE_VERSION      1u
+#define PCI_RESIZE_HEADER_BYTES 4u
+#define PCI_RESIZE_CAPABILITY   0u /* of the pair */
+#define PCI_RESIZE_CONTROL      4u
+#define PCI_RESIZE_PAIR_BYTES   8u
+#define PCI_RESIZE_SIZES        BITS(31, 4) /* bit n of the field: 2^(n + 20) bytes are possible */
+#define PCI_RESIZE_BAR          BITS(2, 0)
+#define PCI_RESIZE_BAR_COUNT    BITS(7, 5)  /* in the first control dword only */
+#define PCI_RESIZE_CURRENT      BITS(13, 8) /* n */
+#define PCI_RESIZE_UNIT_SHIFT   20u
+
 /* CONFIG_ADDRESS and CONFIG_DATA. */
 #define PCI_PORT_ADDRESS     0xcf8u
 #define PCI_PORT_COUNT       8u
@@ -58,5 +80,13 @@
 #define PCI_ADDRESS_FUNCTION BITS(10, 8)
 #define PCI_ADDRESS_REGISTER BITS(7, 2) /* of a dword */
 #define PCI_ADDRESS_WRITABLE (PCI_ADDRESS_ENABLE | BITS(23, 2))
+
+/* The same space in memory (PCI Express Base 7.2.2): a page per function; here the one bus. */
+#define PCI_ECAM_BASE     0xfe000000ull /* guest-physical */
+#define PCI_ECAM_BYTES    0x100000ull
+#define PCI_ECAM_SLOT     BITS(19, 15)
+#define PCI_ECAM_FUNCTION BITS(14, 12)
+#define PCI_ECAM_REGISTER BITS(11, 2) /* of a dword */
+#define PCI_ECAM_LANE     BITS(1, 0)
 
 #endif

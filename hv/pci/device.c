@@ -114,8 +114,10 @@ static hv_status_t publish_host(struct vm *vm, struct hv_device_host *host)
             return status;
         }
     }
-    ports->host = host;
-    return HV_OK;
+    status = pci_ecam_open(ports);
+    if (status == HV_OK)
+        ports->host = host;
+    return status;
 }
 
 hv_status_t hv_device_host_create(struct vm *vm, uint32_t flags, struct hv_device_host **host)
@@ -183,8 +185,10 @@ void hv_device_host_destroy(struct hv_device_host *host)
     }
     lock_acquire(&registry.lock);
     for (unsigned i = 0; i < MAX_HOSTS; i++)
-        if (registry.ports[i].host == host)
+        if (registry.ports[i].host == host) {
+            pci_ecam_close(&registry.ports[i]);
             registry.ports[i].host = NULL;
+        }
     lock_release(&registry.lock);
     slab_free(&host_slab, host);
 }

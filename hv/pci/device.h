@@ -61,7 +61,8 @@ struct hv_device_ops {
     void (*stop)(void *context);         /* VPs are about to stop */
     void (*teardown)(void *context);     /* may destroy; may not create */
     /*
-     * Dwords outside the core's own (IDs, COMMAND, STATUS, header type, BARs, ROM BAR, subsystem ids).
+     * Dwords outside the core's own (IDs, COMMAND, STATUS, header type, BARs, ROM BAR, subsystem ids; the Resizable
+     * BAR capability at 0x100, in front of which a device can have no extended capability of its own).
      * offset: 4-aligned, 0..0xFFC. A narrow write comes merged with what the read gives. The device is also
      * told of writes to the core's own dwords, after they took effect; that status is ignored.
      */

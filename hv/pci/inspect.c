@@ -103,6 +103,7 @@ hv_status_t inspect_bar(struct hv_device *device, enum hv_bar bar, struct hv_bar
     lock_acquire(&device->lock);
     *stats = (struct hv_bar_stats){
         .bytes = state->bytes,
+        .max_bytes = state->max_bytes,
         .base = state->base,
         .decoded = state->live,
         .ranges = state->ranges.count,

@@ -11,9 +11,10 @@
 #include "hv/vm/vm.h"
 
 struct hv_bar_stats {
-    uint64_t bytes;
-    uint64_t base; /* guest-physical, as programmed */
-    bool decoded;  /* live: memory enable is on and the address can be used */
+    uint64_t bytes;     /* now */
+    uint64_t max_bytes; /* at its largest */
+    uint64_t base;      /* guest-physical, as programmed */
+    bool decoded;       /* live: memory enable is on and the address can be used */
     uint64_t ranges;
     uint64_t direct_pages; /* pages of live ranges */
     uint64_t trapped_reads;

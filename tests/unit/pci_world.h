@@ -12,7 +12,8 @@
 #include "hv/pci/bus.h"
 #include "tests/fake/vm.h"
 
-#define WORLD_PROBES 3u
+#define WORLD_PROBES  3u
+#define WORLD_REGIONS 1u /* in the map of regions besides BARs: config space */
 
 /* A device whose BARs and answers the test chooses before probe_create(). */
 struct probe {

@@ -72,8 +72,7 @@ test_hugesection_SRCS := $(SECTION_SRCS) tests/fake/phys.c tests/fake/slab.c tes
 # hv/pci: everything below it is the real thing, on fake memory, slabs and table blocks.
 PCI_WORLD_SRCS := tests/unit/pci_world.c tests/fake/blocks.c tests/fake/phys.c tests/fake/ptstore.c \
     tests/fake/slab.c tests/fake/view_ram.c tests/fake/vm.c tests/fake/window.c $(EPT_SRCS) $(SECTION_SRCS) \
-    hv/base/log.c hv/mmio/region.c hv/pci/bar.c hv/pci/bus.c \
-    hv/pci/config.c hv/pci/device.c hv/pci/guest_memory.c hv/pci/inspect.c hv/pci/leaves.c hv/pci/range.c hv/pci/records.c hv/pci/report.c hv/vm/pause.c
+    hv/base/log.c hv/mmio/region.c $(PCI_SRCS) hv/vm/pause.c
 UNITS += test_range
 test_range_SRCS := $(PCI_WORLD_SRCS)
 UNITS += test_guest_memory
