@@ -182,12 +182,8 @@ static void remove_ranges(struct lab *lab)
     lab->has_ranges = false;
 }
 
-static hv_status_t lab_start(void *context)
+static hv_status_t make_ranges(struct lab *lab)
 {
-    struct lab *lab = context;
-
-    if (lab->has_ranges)
-        return HV_OK; /* a restart: ranges outlive a stop */
     for (unsigned i = 0; i < LAYOUT_COUNT; i++) {
         struct layout layout = layout_at(i);
         hv_status_t status;
@@ -205,6 +201,18 @@ static hv_status_t lab_start(void *context)
     }
     lab->has_ranges = true;
     return HV_OK;
+}
+
+static hv_status_t lab_start(void *context)
+{
+    struct lab *lab = context;
+    hv_status_t status = HV_OK;
+
+    if (lab->bar4_bytes != 0) /* every power of two from 1 MiB to the configured one */
+        status = hv_bar_make_resizable(lab->device, HV_BAR4, (lab->bar4_bytes / MIB(1) << 1) - 1);
+    if (status == HV_OK && !lab->has_ranges) /* ranges outlive a stop */
+        status = make_ranges(lab);
+    return status;
 }
 
 static void lab_stop(void *context)
@@ -334,8 +342,8 @@ static hv_status_t lab_set_configuration(void *context, uint32_t count, const ch
             log_line("lab", "option \"%s\" is not understood", strings[i]);
             return HV_E_INVALID_PARAMETER;
         }
-    if (lab->has_window != (lab->bar4_bytes != 0)) {
-        log_line("lab", "options bar4 and window belong together");
+    if (lab->has_window && lab->bar4_bytes == 0) {
+        log_line("lab", "option window needs bar4");
         return HV_E_INVALID_PARAMETER;
     }
     if (!lab->has_window)
@@ -369,6 +377,7 @@ static hv_status_t lab_get_details(void *context, struct hv_pnp_id *id, uint32_t
     probe_64bit(&probed_bars[HV_BAR2], SECTION_BYTES, PROBE_PREFETCHABLE);
     if (lab->bar4_bytes != 0)
         probe_64bit(&probed_bars[HV_BAR4], lab->bar4_bytes, PROBE_PREFETCHABLE);
+    probed_bars[HV_BAR_ROM] = PROBE_LOW(LAB_ROM_BYTES);
     return HV_OK;
 }
 

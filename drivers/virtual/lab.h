@@ -7,8 +7,8 @@
  * Never:    on a machine whose guest is not trusted: it creates sections over any device window.
  *
  * Options (words of the configuration's `device` line):
- *   bar4=<MiB>      BAR4 of that size (a power of two) ...
- *   window=<hex>    ... over the physical window that starts here
+ *   bar4=<MiB>      BAR4, resizable from 1 MiB to that size (a power of two)
+ *   window=<hex>    with bar4: a physical window of that size that starts here becomes section 2
  */
 #ifndef DRIVERS_VIRTUAL_LAB_H
 #define DRIVERS_VIRTUAL_LAB_H

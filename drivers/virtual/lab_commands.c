@@ -262,6 +262,7 @@ static hv_status_t bar_stats(struct lab *lab)
     lab->result[5] = stats.trapped_reads;
     lab->result[6] = stats.trapped_writes;
     lab->result[7] = stats.callback_failures;
+    lab->result[8] = stats.max_bytes;
     return HV_OK;
 }
 

@@ -217,12 +217,40 @@ static void name_sizing(char *out, unsigned i)
                 i % 2 ? "on" : "off");
 }
 
-static void absent_bars(unsigned i)
+static void rom_bar(unsigned i)
 {
     (void)i;
-    pci_write(lab.slot, 0, 0x30, 4, 0xfffff801u);
-    expect_eq("ROM BAR", pci_read(lab.slot, 0, 0x30, 4), 0);
+    pci_write(lab.slot, 0, 0x30, 4, 0xfffff800u);
+    expect_eq("ROM BAR", pci_read(lab.slot, 0, 0x30, 4), 0u - LAB_ROM_BYTES);
     pci_write(lab.slot, 0, 0x30, 4, 0);
+    expect_eq("ROM BAR", pci_read(lab.slot, 0, 0x30, 4), 0);
+}
+
+#define ECAM        0xfe000000u
+#define ECAM_SLOT   0x8000u
+#define CONFIG_ROOM 0x1000u
+
+/* Config space in memory: what the ports show, and more of it behind. */
+static void config_window(unsigned i)
+{
+    (void)i;
+    map(GVA_TMP, ECAM + lab.slot * ECAM_SLOT, PAGE, PAGE, pat_index_of(PAT_UC));
+    for (unsigned offset = 0; offset < 0x100; offset += 4)
+        expect_eq("dword", load(GVA_TMP + offset, 4), pci_read(lab.slot, 0, offset, 4));
+    expect_eq("byte", load(GVA_TMP + 3, 1), LAB_DEVICE_ID >> 8);
+    expect_eq("word", load(GVA_TMP + 2, 2), LAB_DEVICE_ID);
+    expect_eq("eight bytes", load(GVA_TMP, 8) & 0xffffffff,
+              (uint64_t)LAB_DEVICE_ID << 16 | LAB_VENDOR_ID);
+    expect_eq("across dwords", load(GVA_TMP + 3, 2),
+              load(GVA_TMP + 4, 1) << 8 | LAB_DEVICE_ID >> 8);
+    expect_eq("extended capability", load(GVA_TMP + 0x100, 4), lab.bytes[4] ? 0x00010015 : 0);
+    expect_eq("last dword", load(GVA_TMP + CONFIG_ROOM - 4, 4), 0);
+    store(GVA_TMP + 0x31, 1, 0xff);
+    expect_eq("narrow write", pci_read(lab.slot, 0, 0x30, 4), 0);
+    store(GVA_TMP + 0x32, 1, 0xfe);
+    expect_eq("narrow write", pci_read(lab.slot, 0, 0x30, 4), 0xfe0000);
+    store(GVA_TMP + 0x30, 4, 0);
+    unmap(GVA_TMP, PAGE, PAGE);
 }
 
 static const struct check list[] = {
@@ -240,6 +268,7 @@ static const struct check list[] = {
     {"pci", "read-only registers stay", NULL, 0, true, read_only},
     {"pci", NULL, name_kind, 3, true, bar_kind},
     {"pci", NULL, name_sizing, 6, true, sizing},
-    {"pci", "no ROM BAR", NULL, 0, true, absent_bars},
+    {"pci", "sizing of the ROM BAR", NULL, 0, true, rom_bar},
+    {"pci", "config space in memory is that of the ports", NULL, 0, true, config_window},
 };
 const struct check_list checks_pci = {list, COUNT_OF(list)};

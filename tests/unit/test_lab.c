@@ -508,7 +508,6 @@ static void test_bar4(void **state)
 static void test_options(void **state)
 {
     static const char *const bad[][2] = {
-        {"bar4=2048", "bar4=2048"},
         {"window=1000", "window=1000"},
         {"bar4=3", "window=0x1000"},
         {"bar4=0", "window=0x1000"},
@@ -534,6 +533,71 @@ static void test_options(void **state)
     assert_int_equal(section_live_count(), 0);
     assert_int_equal(make_lab(2, upper_case), HV_OK);
     assert_int_equal(make_lab(0, NULL), HV_E_BUSY);
+}
+
+/* BAR4 without a window: no section behind it, the guest makes its own. */
+static void test_bar4_alone(void **state)
+{
+    static const char *const options[] = {"bar4=8192"};
+    uint64_t section;
+
+    (void)state;
+    lab_up(1, options);
+    assert_int_equal(RUN(LAB_CMD_SECTION_GET, LAB_SECTION_BAR4), HV_E_NOT_FOUND);
+    section = handle_of(LAB_SECTION_MAIN);
+    assert_int_equal(RUN(LAB_CMD_RANGE_CREATE, SELF, 4, 0x1fffff, 1, RW, section, 3), HV_OK);
+    assert_int_equal(fake_vm_read(&world.vm, bar4 + GIB(8ull) - PAGE_BYTES, 8),
+                     LAB_PATTERN(1, 3 * PAGE_BYTES));
+    assert_int_equal(RUN(LAB_CMD_RANGE_DESTROY, SELF, 4, 0x1fffff), HV_OK);
+}
+
+static void test_bar4_resizes(void **state)
+{
+    static const char *const options[] = {"bar4=8192"};
+    uint64_t control = PCI_ECAM_BASE + LAB_SLOT * 0x8000 + PCI_EXT_FIRST + 8;
+
+    (void)state;
+    lab_up(1, options);
+    /* Sizes 2^20 to 2^33, in the only pair of the capability. */
+    assert_int_equal(fake_vm_read(&world.vm, control - 4, 4), 0x3fff0);
+    assert_int_equal(fake_vm_read(&world.vm, control, 4), 13 << 8 | 1 << 5 | HV_BAR4);
+    config_write(LAB_SLOT, PCI_CFG_COMMAND, 2, 0);
+    fake_vm_write(&world.vm, control, 4, 6 << 8);
+    config_write(LAB_SLOT, PCI_CFG_COMMAND, 2, PCI_COMMAND_MEMORY);
+    assert_int_equal(RUN(LAB_CMD_BAR_STATS, HV_BAR4), HV_OK);
+    assert_int_equal(result(0), MIB(64));
+    assert_int_equal(result(8), GIB(8ull));
+    /* A stop and a start leave the choice alone. */
+    lab->ops->stop(lab->context);
+    lab->state = HV_DEVICE_STOPPED;
+    assert_int_equal(hv_device_host_start(world.host), HV_OK);
+    assert_int_equal(RUN(LAB_CMD_BAR_STATS, HV_BAR4), HV_OK);
+    assert_int_equal(result(0), MIB(64));
+}
+
+static void test_rom(void **state)
+{
+    uint64_t rom, alt;
+
+    (void)state;
+    lab_up(0, NULL);
+    rom = lab->bar[HV_BAR_ROM].base;
+    config_write(LAB_SLOT, PCI_CFG_ROM, 4, 0xfffffffe);
+    assert_int_equal(config_read(LAB_SLOT, PCI_CFG_ROM, 4), 0u - LAB_ROM_BYTES);
+    config_write(LAB_SLOT, PCI_CFG_ROM, 4, (uint32_t)rom | 1);
+    assert_int_equal(fake_vm_read(&world.vm, rom + 0x1234, 1), LAB_HOLE_BYTE(0x1234));
+    assert_int_equal(RUN(LAB_CMD_TRAP_GET, get(LAB_TRAPS, 8) - 1), HV_OK);
+    assert_int_equal(result(0), HV_BAR_ROM);
+    assert_int_equal(result(1), 0x1234);
+    alt = handle_of(LAB_SECTION_ALT);
+    assert_int_equal(RUN(LAB_CMD_RANGE_CREATE, SELF, 6, 0, 16, RW, alt, 0),
+                     HV_E_INVALID_PARAMETER_5);
+    assert_int_equal(RUN(LAB_CMD_RANGE_CREATE, SELF, 6, 0, 17, 0, alt, 0), HV_E_OUT_OF_RANGE);
+    assert_int_equal(RUN(LAB_CMD_RANGE_CREATE, SELF, 6, 0, 16, 0, alt, 0), HV_OK);
+    assert_int_equal(fake_vm_read(&world.vm, rom + 0xf000, 8), LAB_PATTERN(2, 0xf000));
+    config_write(LAB_SLOT, PCI_CFG_ROM, 4, (uint32_t)rom);
+    assert_int_equal(fake_vm_read(&world.vm, rom, 8), ~0ull);
+    assert_int_equal(RUN(LAB_CMD_RANGE_DESTROY, SELF, 6, 0), HV_OK);
 }
 
 static void test_teardown(void **state)
@@ -564,12 +628,21 @@ static void test_teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_registers),        TEST(test_trap_log),
-        TEST(test_initial_ranges),   TEST(test_without_ignore_pat),
-        TEST(test_nested_format),    TEST(test_range_commands),
-        TEST(test_section_commands), TEST(test_handles_run_out),
-        TEST(test_totals),           TEST(test_bar4),
-        TEST(test_options),          TEST(test_teardown),
+        TEST(test_registers),
+        TEST(test_trap_log),
+        TEST(test_initial_ranges),
+        TEST(test_without_ignore_pat),
+        TEST(test_nested_format),
+        TEST(test_range_commands),
+        TEST(test_section_commands),
+        TEST(test_handles_run_out),
+        TEST(test_totals),
+        TEST(test_bar4),
+        TEST(test_options),
+        TEST(test_teardown),
+        TEST(test_bar4_alone),
+        TEST(test_bar4_resizes),
+        TEST(test_rom),
     };
 
     return cmocka_run_group_tests_name("lab", tests, NULL, NULL);
