@@ -20,7 +20,7 @@
 hv_status_t lab_create(struct hv_device_host *host, uint32_t option_count,
                        const char *const *options, struct hv_device **device) MUST_CHECK;
 
-/* ---- shared by lab.c and lab_commands.c ---- */
+/* ---- shared by lab*.c ---- */
 
 #define LAB_ARGS         12u
 #define LAB_RESULTS      10u

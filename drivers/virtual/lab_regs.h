@@ -124,11 +124,14 @@ enum lab_command {
 
     /*
      * SECTION_CREATE with a name: the same seven, then the number n of the name "lab.n" (decimal, 32 bits) ->
-     * handle, 1 if an object was there already (attribute OPEN_IF).
+     * handle, 1 if an object was there already (attribute OPEN_IF; told only with the right to query).
      */
     LAB_CMD_SECTION_CREATE_NAMED = 26,
     LAB_CMD_SECTION_OPEN = 27, /* access, number of the name -> handle */
-    /* handle -> bytes, protect, attributes, default type, handles, ranges, views, committed pages */
+    /*
+     * handle -> bytes, protect, attributes, default type, handles, ranges, views, committed pages, 1 if this handle
+     * opened what was there
+     */
     LAB_CMD_SECTION_QUERY = 28,
     LAB_CMD_SECTION_COMMIT = 29, /* handle, page, count */
 

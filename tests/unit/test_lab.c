@@ -115,9 +115,9 @@ static void test_registers(void **state)
     assert_int_equal(callback_failures(), failures + 7);
     assert_int_equal(get(LAB_MAGIC, 4), LAB_MAGIC_VALUE);
 
-    for (uint32_t command = 0; command < 40; command++)
-        if (command == 0 || command > LAB_CMD_RANGE_STATS)
-            assert_int_equal(RUN(command, 0), HV_E_NOT_SUPPORTED);
+    for (uint32_t command = LAB_CMD_RESUME + 1; command < 70; command++)
+        assert_int_equal(RUN(command, 0), HV_E_NOT_SUPPORTED);
+    assert_int_equal(RUN(0, 0), HV_E_NOT_SUPPORTED);
     assert_int_equal(RUN(0xffffffff, 0), HV_E_NOT_SUPPORTED);
 }
 
@@ -393,6 +393,99 @@ static void test_section_commands(void **state)
     expect_pattern(LAB_LAST_PAGE);
 }
 
+#define ALL_RIGHTS \
+    (HV_SECTION_QUERY | HV_SECTION_MAP_READ | HV_SECTION_MAP_WRITE | HV_SECTION_MAP_EXECUTE)
+
+static void test_named_sections(void **state)
+{
+    uint64_t first, second;
+
+    (void)state;
+    lab_up(0, NULL);
+    assert_int_equal(RUN(LAB_CMD_SECTION_OPEN, ALL_RIGHTS, 7), HV_E_NOT_FOUND);
+    assert_int_equal(RUN(LAB_CMD_SECTION_CREATE_NAMED, ALL_RIGHTS, 3 * PAGE_BYTES,
+                         HV_PAGE_EXECUTE_READWRITE, HV_SEC_COMMIT, 0, 0, 0, 7),
+                     HV_OK);
+    first = result(0);
+    assert_int_equal(result(1), 0);
+    assert_int_equal(RUN(LAB_CMD_SECTION_CREATE_NAMED, ALL_RIGHTS, PAGE_BYTES, HV_PAGE_READWRITE,
+                         HV_SEC_COMMIT, 0, 0, 0, 7),
+                     HV_E_ALREADY_EXISTS);
+    assert_int_equal(RUN(LAB_CMD_SECTION_CREATE_NAMED, ALL_RIGHTS, PAGE_BYTES, HV_PAGE_READWRITE,
+                         HV_SEC_COMMIT | HV_SEC_OPEN_IF, 0, 0, 0, 7),
+                     HV_OK);
+    assert_int_equal(result(1), 1);
+    assert_int_equal(RUN(LAB_CMD_HANDLE_CLOSE, result(0)), HV_OK);
+    assert_int_equal(RUN(LAB_CMD_SECTION_OPEN, HV_SECTION_QUERY | HV_SECTION_MAP_READ, 7), HV_OK);
+    second = result(0);
+    assert_true(second != first);
+    assert_int_equal(RUN(LAB_CMD_SECTION_WRITE, first, 8, 0x77), HV_OK);
+    assert_int_equal(RUN(LAB_CMD_SECTION_READ, second, 8), HV_OK);
+    assert_int_equal(result(0), 0x77);
+    assert_int_equal(RUN(LAB_CMD_SECTION_WRITE, second, 8, 0x77), HV_E_ACCESS_DENIED);
+
+    assert_int_equal(RUN(LAB_CMD_RANGE_CREATE, SELF, 2, LAB_FREE_PAGE, 2, RW, first, 0), HV_OK);
+    assert_int_equal(RUN(LAB_CMD_SECTION_QUERY, second), HV_OK);
+    assert_int_equal(result(0), 3 * PAGE_BYTES);
+    assert_int_equal(result(1), HV_PAGE_EXECUTE_READWRITE);
+    assert_int_equal(result(2), HV_SEC_COMMIT);
+    assert_int_equal(result(3), MEMTYPE_WB);
+    assert_int_equal(result(4), 2);
+    assert_int_equal(result(5), 1);
+    assert_int_equal(result(6), 0);
+    assert_int_equal(result(7), 3);
+    assert_int_equal(result(8), 1);
+    assert_int_equal(RUN(LAB_CMD_SECTION_QUERY, first), HV_OK);
+    assert_int_equal(result(8), 0);
+    assert_int_equal(RUN(LAB_CMD_RANGE_DESTROY, SELF, 2, LAB_FREE_PAGE), HV_OK);
+    assert_int_equal(RUN(LAB_CMD_HANDLE_CLOSE, first), HV_OK);
+    assert_int_equal(RUN(LAB_CMD_HANDLE_CLOSE, second), HV_OK);
+    assert_int_equal(RUN(LAB_CMD_SECTION_OPEN, ALL_RIGHTS, 7), HV_E_NOT_FOUND);
+    assert_int_equal(RUN(LAB_CMD_SECTION_QUERY, first), HV_E_INVALID_HANDLE);
+    /* A number too wide is no name, and not the name of its low bits. */
+    assert_int_equal(RUN(LAB_CMD_SECTION_OPEN, ALL_RIGHTS, (1ull << 32) + 7),
+                     HV_E_INVALID_PARAMETER_3);
+    assert_int_equal(RUN(LAB_CMD_SECTION_CREATE_NAMED, ALL_RIGHTS, PAGE_BYTES, HV_PAGE_READWRITE,
+                         HV_SEC_COMMIT, 0, 0, 0, 1ull << 32),
+                     HV_E_INVALID_PARAMETER_3);
+    /* The largest number of 32 bits is one; without the right to query nothing is told. */
+    for (uint64_t i = 0; i < 2; i++) {
+        assert_int_equal(RUN(LAB_CMD_SECTION_CREATE_NAMED, HV_SECTION_MAP_READ, PAGE_BYTES,
+                             HV_PAGE_READWRITE, HV_SEC_COMMIT | HV_SEC_OPEN_IF, 0, 0, 0,
+                             UINT32_MAX),
+                         HV_OK);
+        assert_int_equal(result(1), 0);
+    }
+    assert_int_equal(RUN(LAB_CMD_SECTION_QUERY, result(0)), HV_E_ACCESS_DENIED);
+}
+
+static void test_commit(void **state)
+{
+    uint64_t section;
+
+    (void)state;
+    lab_up(0, NULL);
+    assert_int_equal(RUN(LAB_CMD_SECTION_CREATE, ALL_RIGHTS, 8 * PAGE_BYTES, HV_PAGE_READWRITE,
+                         HV_SEC_RESERVE, 0),
+                     HV_OK);
+    section = result(0);
+    assert_int_equal(RUN(LAB_CMD_SECTION_READ, section, 2 * PAGE_BYTES), HV_E_NOT_MAPPED);
+    assert_int_equal(RUN(LAB_CMD_SECTION_WRITE, section, 2 * PAGE_BYTES, 1), HV_E_NOT_MAPPED);
+    assert_int_equal(RUN(LAB_CMD_SECTION_COMMIT, section, 2, 3), HV_OK);
+    assert_int_equal(RUN(LAB_CMD_SECTION_READ, section, 2 * PAGE_BYTES), HV_OK);
+    assert_int_equal(result(0), 0);
+    assert_int_equal(RUN(LAB_CMD_SECTION_FILL, section, 4 * PAGE_BYTES, 2 * PAGE_BYTES, 1),
+                     HV_E_NOT_MAPPED);
+    assert_int_equal(RUN(LAB_CMD_SECTION_CHECKSUM, section, PAGE_BYTES, 2 * PAGE_BYTES),
+                     HV_E_NOT_MAPPED);
+    assert_int_equal(RUN(LAB_CMD_SECTION_QUERY, section), HV_OK);
+    assert_int_equal(result(7), 3);
+    assert_int_equal(RUN(LAB_CMD_SECTION_COMMIT, section, 6, 3), HV_E_INVALID_VIEW_SIZE);
+    assert_int_equal(RUN(LAB_CMD_SECTION_COMMIT, section, 6, 0), HV_E_INVALID_PARAMETER_3);
+    assert_int_equal(RUN(LAB_CMD_SECTION_COMMIT, (1ull << 32) + section, 0, 1),
+                     HV_E_INVALID_HANDLE);
+}
+
 static void test_handles_run_out(void **state)
 {
     (void)state;
@@ -400,6 +493,7 @@ static void test_handles_run_out(void **state)
     for (unsigned i = 0; i < LAB_HANDLES; i++)
         assert_int_equal(RUN(LAB_CMD_EVENT_CREATE, 0), HV_OK);
     assert_int_equal(RUN(LAB_CMD_EVENT_CREATE, 0), HV_E_QUOTA);
+    assert_int_equal(RUN(LAB_CMD_SECTION_OPEN, HV_SECTION_MAP_READ, 0), HV_E_QUOTA);
     assert_int_equal(
         RUN(LAB_CMD_SECTION_CREATE, HV_SECTION_MAP_READ, 8192, HV_PAGE_READWRITE, HV_SEC_COMMIT, 0),
         HV_E_QUOTA);
@@ -636,6 +730,8 @@ int main(void)
         TEST(test_range_commands),
         TEST(test_section_commands),
         TEST(test_handles_run_out),
+        TEST(test_named_sections),
+        TEST(test_commit),
         TEST(test_totals),
         TEST(test_bar4),
         TEST(test_options),

@@ -80,7 +80,7 @@ test_guest_memory_SRCS := $(PCI_WORLD_SRCS)
 UNITS += test_bus
 test_bus_SRCS := $(PCI_WORLD_SRCS)
 UNITS += test_lab
-test_lab_SRCS := $(PCI_WORLD_SRCS) drivers/virtual/lab.c drivers/virtual/lab_commands.c
+test_lab_SRCS := $(PCI_WORLD_SRCS) $(VIRTUAL_SRCS)
 
 # hv/vm: the core under a fake backend, on fake memory.
 VM_KIT_SRCS := tests/unit/vm_kit.c tests/fake/backend.c tests/fake/blocks.c tests/fake/phys.c \
