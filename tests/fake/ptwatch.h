@@ -19,6 +19,15 @@
 void watch_start(const struct pt_root *root, uint64_t base, uint64_t unit_bytes, unsigned units);
 void watch_stop(void);
 
+/*
+ * Likewise with a model of the caller's: after a store, `check` is given the run of addresses [from, to) that the store may
+ * have changed. What watch_done() says about units does not apply then.
+ */
+void watch_start_pages(const struct pt_root *root, void (*check)(uint64_t from, uint64_t to));
+
+/* The stores since the last watch_flushed() ask for a flush. */
+bool watch_duty(void);
+
 /* The operation that comes: whole units. */
 void watch_map(uint64_t addr, hpa_t frame, uint64_t pages, const struct pt_attr *attr);
 void watch_unmap(uint64_t addr, uint64_t pages);
@@ -41,8 +50,7 @@ uint64_t watch_stores(void);
 /* The independent walk: 0, or frame | 0x80 | ipat << 6 | type << 3 | rights. */
 uint64_t watch_walk(const struct pt_root *root, uint64_t addr);
 
-/* Random numbers that are the same everywhere, from 1 or from the seed. */
+/* Random numbers that are the same everywhere. */
 uint64_t watch_random(void);
-void watch_seed(uint64_t seed);
 
 #endif

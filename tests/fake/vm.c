@@ -11,6 +11,8 @@
 struct hv_caps hv_caps;
 enum fake_way fake_vm_way;
 struct hv_memtype_report fake_vm_report;
+const struct pt_format *fake_vm_format = &pt_format_ept;
+void (*fake_vm_on_flush)(const struct pt_flush *flush, bool done);
 
 void fake_vm_create(struct vm *vm)
 {
@@ -21,8 +23,8 @@ void fake_vm_create(struct vm *vm)
     memcpy(kept, vm->port, sizeof(kept));
     hv_caps = (struct hv_caps){
         .backend = "fake",
-        .table_format = "ept",
-        .ignore_pat = true,
+        .table_format = fake_vm_format->name,
+        .ignore_pat = fake_vm_format->ignore_pat != 0,
         .large_2m = true,
         .large_1g = true,
         .large_executable = true,
@@ -35,7 +37,7 @@ void fake_vm_create(struct vm *vm)
         .port_count = ports,
     };
     memcpy(vm->port, kept, sizeof(kept));
-    status = pt_root_create(&vm->tables, &pt_format_ept, &vm->pool, 3);
+    status = pt_root_create(&vm->tables, fake_vm_format, &vm->pool, 3);
     ASSERT(status == HV_OK);
 }
 
@@ -73,7 +75,11 @@ void vm_flush(struct vm *vm, struct pt_flush *flush)
         vm->generation++;
         vm->stats.flushes++;
     }
+    if (fake_vm_on_flush)
+        fake_vm_on_flush(flush, false);
     pt_flush_done(&vm->tables, flush);
+    if (fake_vm_on_flush)
+        fake_vm_on_flush(flush, true);
 }
 
 void vm_stop(struct vm *vm, const struct hv_exit *exit, enum vm_stop_cause cause)

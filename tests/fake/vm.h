@@ -15,6 +15,12 @@
 #define FAKE_VM_HIGH_BYTES    MIB(16)
 #define FAKE_VM_PHYSICAL_BITS 39u
 
+/* The tables of the next VM; pt_format_ept unless a test says otherwise. */
+extern const struct pt_format *fake_vm_format;
+
+/* Called before vm_flush() gives tables back (done = false) and after it; NULL: nobody listens. */
+extern void (*fake_vm_on_flush)(const struct pt_flush *flush, bool done);
+
 /* An empty VM and a CPU that can do everything. Ports stay registered, as the bus expects. */
 void fake_vm_create(struct vm *vm);
 

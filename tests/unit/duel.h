@@ -1,0 +1,132 @@
+/*
+ * Owns:     a duel: the same calls given to the real code and to the flat model, and everything compared.
+ * Promises: a status, a translation of any page in any intermediate state, a record, a type in force, a count or a table
+ *           that differs ends the test; what was done last is printed then.
+ * Needs:    tests/unit/pci_world.h, range_model.h; tests/fake/ptwatch.h instead of ptstore.c.
+ * Never:    looks into the records of ranges, sections or ledgers.
+ *
+ *      bytes --> struct duel_op --> real call   --> status, tables, records ...
+ *                             \                        =
+ *                              `--> model_...() --> status, keys, counts ...
+ */
+#ifndef TESTS_UNIT_DUEL_H
+#define TESTS_UNIT_DUEL_H
+
+#include "tests/fake/host.h"
+
+#include "ept/format.h"
+#include "hv/pci/device.h"
+#include "tests/unit/range_model.h"
+
+#define DUEL_RECORD_BYTES 16u
+#define DUEL_BARS         (MODEL_DEVICES * HV_BAR_COUNT)
+
+struct duel_config {
+    const char *name;
+    const struct pt_format *format;
+    unsigned shift;               /* of the model's units: 0 or 9 */
+    bool large_executable;        /* what the CPU can do */
+    bool no_huge;                 /* no 1 GiB leaves */
+    unsigned check_every;         /* everything is compared after every n-th operation; 0 means 1 */
+    bool watch;                   /* every store is watched */
+    bool no_batches, no_reserved; /* leave these out */
+    unsigned hardware;            /* A/D bits are set in one of so many leaves; 0: never */
+};
+
+enum duel_kind {
+    DUEL_CALL,
+    DUEL_BATCH,
+    DUEL_COMMAND,
+    DUEL_BAR_WRITE,
+    DUEL_MOVE, /* both dwords */
+    DUEL_SECTION,
+    DUEL_OPEN,
+    DUEL_CLOSE,
+    DUEL_COMMIT,
+    DUEL_ACCESS, /* of the guest */
+};
+
+struct duel_op {
+    enum duel_kind kind;
+    uint8_t device; /* MODEL_NO_DEVICE: a pointer that is none */
+    enum hv_bar bar;
+    uint64_t value;  /* COMMAND: on; BAR_WRITE: dword; MOVE: base; ACCESS: is a write */
+    uint32_t flags;  /* BATCH */
+    uint8_t handle;  /* SECTION and OPEN: where it goes; CLOSE, COMMIT */
+    uint8_t object;  /* OPEN: which; SECTION: the template */
+    uint32_t access; /* OPEN */
+    unsigned calls;  /* BATCH */
+    struct model_call
+        call[MODEL_CALLS]; /* CALL: the first; COMMIT and ACCESS: page and count of the first */
+};
+
+/* A duel in the world that world_open() made. duel_close() ends with everything destroyed and nothing left. */
+void duel_open(const struct duel_config *config);
+void duel_close(void);
+
+/* One operation, given to both. */
+void duel_step(const struct duel_op *op);
+
+/* An operation out of bytes; 0 when there are too few, else how many were used. Any bytes are an operation. */
+size_t duel_decode(const uint8_t *bytes, size_t count, struct duel_op *op);
+
+/* All of them. */
+void duel_run(const uint8_t *bytes, size_t count);
+
+/* The last operations with their statuses, on stderr. Nothing when no duel is under way. */
+void duel_print(void);
+void duel_describe(char *text, size_t bytes, const struct duel_op *op);
+
+/* ---- between the files of the duel ---- */
+
+/* A kind of section. */
+struct duel_template {
+    uint64_t pages;
+    uint32_t protect, attributes;
+    enum model_origin origin;
+    uint32_t first; /* of device memory or module: its first cell */
+    uint8_t default_type;
+};
+
+/* What the tables must say, by address. */
+struct duel_tables {
+    struct {
+        bool live;
+        uint64_t base, bytes;
+        uint32_t units;
+        uint64_t key[MODEL_UNITS];
+    } bar[DUEL_BARS];
+};
+
+struct section;
+
+struct duel {
+    struct duel_config config;
+    struct model model;
+    struct duel_tables before, after; /* the operation under way */
+    bool may_gap;                     /* it takes leaves away before it puts others there */
+    struct section *section[MODEL_OBJECTS];
+    hv_handle_t handle[MODEL_HANDLES];
+    hv_handle_t event, stale;
+    uint64_t free_frames;
+    uint64_t steps, calls_ok, calls_failed;
+    uint64_t way[3]; /* accesses by enum fake_way */
+    uint32_t random;
+};
+
+extern struct duel duel;
+
+const struct duel_template *duel_template(unsigned index);
+unsigned duel_template_count(void);
+hpa_t duel_device_frame(uint32_t cell);
+
+/* The type in force, as the real code has it. */
+bool duel_type(unsigned object, uint32_t unit, enum memtype *memtype);
+
+/* Compare. */
+void duel_expect(struct duel_tables *tables);
+void duel_check_run(uint64_t from, uint64_t to); /* for ptwatch */
+void duel_check_all(void);
+void duel_check_near(const struct duel_op *op); /* records and types where the operation was */
+
+#endif
