@@ -51,6 +51,7 @@ struct lab {
     uint64_t traps;
     struct lab_trap trap[LAB_TRAP_LOG];
     uint8_t scratch[LAB_SCRATCH_BYTES];
+    struct hv_mmio_op op[LAB_BATCH_OPS];
 };
 
 /* Carry out a command: sets lab->status, and lab->result[] when it succeeds. */

@@ -143,10 +143,16 @@ static hv_status_t (*const commands[])(struct lab *lab) = {
     [LAB_CMD_VM_STATS] = vm_stats,
     [LAB_CMD_BENCH] = lab_bench,
     [LAB_CMD_RANGE_STATS] = lab_range_stats,
+    [LAB_CMD_RANGE_UNMAP] = lab_range_unmap,
+    [LAB_CMD_BATCH_OP] = lab_batch_op,
+    [LAB_CMD_BATCH_FILL] = lab_batch_fill,
+    [LAB_CMD_BATCH] = lab_batch,
     [LAB_CMD_SECTION_CREATE_NAMED] = lab_section_create_named,
     [LAB_CMD_SECTION_OPEN] = lab_section_open,
     [LAB_CMD_SECTION_QUERY] = lab_section_query,
     [LAB_CMD_SECTION_COMMIT] = lab_section_commit,
+    [LAB_CMD_PAUSE] = lab_pause,
+    [LAB_CMD_RESUME] = lab_resume,
 };
 
 void lab_command(struct lab *lab, uint32_t command)

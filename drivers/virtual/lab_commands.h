@@ -47,6 +47,12 @@ hv_status_t lab_range_create(struct lab *lab) MUST_CHECK;
 hv_status_t lab_range_destroy(struct lab *lab) MUST_CHECK;
 hv_status_t lab_range_query(struct lab *lab) MUST_CHECK;
 hv_status_t lab_range_stats(struct lab *lab) MUST_CHECK;
+hv_status_t lab_range_unmap(struct lab *lab) MUST_CHECK;
+hv_status_t lab_batch_op(struct lab *lab) MUST_CHECK;
+hv_status_t lab_batch_fill(struct lab *lab) MUST_CHECK;
+hv_status_t lab_batch(struct lab *lab) MUST_CHECK;
+hv_status_t lab_pause(struct lab *lab) MUST_CHECK;
+hv_status_t lab_resume(struct lab *lab) MUST_CHECK;
 
 hv_status_t lab_section_get(struct lab *lab) MUST_CHECK;
 hv_status_t lab_section_create(struct lab *lab) MUST_CHECK;

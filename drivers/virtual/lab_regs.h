@@ -114,7 +114,7 @@ enum lab_command {
      * BATCH_FILL, many: index of the first, how many, kind, bar, bar_page of the first, step from one to the next,
      * page_count of each, flags, section handle, section_page of the first, step from one to the next.
      * BATCH: device selector, count of ops from index 0, flags (1 atomic) -> done. RESULT(0) is written also when
-     * the batch fails: how many ops stay; ~0 when the call itself was refused before the first op.
+     * the batch fails: how many ops stay, LAB_NONE_DONE when the call itself was refused before the first op.
      */
     LAB_CMD_BATCH_OP = 23,
     LAB_CMD_BATCH_FILL = 24,
@@ -181,14 +181,16 @@ enum lab_command {
     /*
      * PAUSE: depth (0..LAB_PAUSE_DEPTH, else _1), timeout in microseconds (0: none), count of ops, batch flags.
      * Pauses the VPs `depth` times, runs the batch if the count is not 0, and resumes as often as it paused, all
-     * inside this command: a guest that stayed paused could not resume itself. -> what the batch has as RESULT(0), pauses
-     * done, resumes done; all three are written also on failure. Status: of the first of these calls that failed.
+     * inside this command: a guest that stayed paused could not resume itself. -> what the batch has as RESULT(0)
+     * (LAB_NONE_DONE without one), pauses done, resumes done; all three are written also on failure. Status: of the
+     * first of these calls that failed.
      * RESUME: one hv_vm_resume_vps: HV_E_INVALID_STATE, as nothing is paused.
      */
     LAB_CMD_PAUSE = 43,
     LAB_CMD_RESUME = 44,
 };
 
+#define LAB_NONE_DONE            (~0ull)
 #define LAB_BATCH_OPS            128u
 #define LAB_MAPPINGS             1088u /* more than a device may have apertures (1024) */
 #define LAB_BUFFER_BYTES         0x2000u

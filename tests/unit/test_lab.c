@@ -332,6 +332,124 @@ static void test_range_commands(void **state)
     assert_int_equal(result(0), hash);
 }
 
+static uint64_t word_at(uint64_t page)
+{
+    return fake_vm_read(&world.vm, bar2 + page * PAGE_BYTES, 8);
+}
+
+static void test_unmap(void **state)
+{
+    uint64_t alt, page = LAB_FREE_PAGE;
+
+    (void)state;
+    lab_up(0, NULL);
+    alt = handle_of(LAB_SECTION_ALT);
+    assert_int_equal(RUN(LAB_CMD_RANGE_CREATE, SELF, 2, page, 8, RW, alt, 0), HV_OK);
+    assert_int_equal(RUN(LAB_CMD_RANGE_UNMAP, UNKNOWN, 2, page, 1), HV_E_INVALID_HANDLE);
+    assert_int_equal(RUN(LAB_CMD_RANGE_UNMAP, SELF, 7, page, 1), HV_E_INVALID_PARAMETER_2);
+    assert_int_equal(RUN(LAB_CMD_RANGE_UNMAP, SELF, 2, page, 0), HV_E_INVALID_PARAMETER_4);
+    assert_int_equal(RUN(LAB_CMD_RANGE_UNMAP, SELF, 2, page + 2, 3), HV_OK);
+    for (uint64_t i = 0; i < 8; i++) {
+        if (i >= 2 && i < 5)
+            expect_hole(page + i);
+        else
+            assert_int_equal(word_at(page + i), LAB_PATTERN(2, i * PAGE_BYTES));
+    }
+    assert_int_equal(RUN(LAB_CMD_RANGE_QUERY, SELF, 2, page + 7), HV_OK);
+    assert_int_equal(result(0), page + 5);
+    assert_int_equal(RUN(LAB_CMD_RANGE_STATS, SELF, 2, page + 7), HV_OK);
+    assert_int_equal(result(1), 3);
+    assert_int_equal(RUN(LAB_CMD_RANGE_UNMAP, SELF, 2, page, 100), HV_OK);
+}
+
+/* ---- batches and pauses ---- */
+
+enum { CREATE = HV_MMIO_OP_CREATE, UNMAP = HV_MMIO_OP_UNMAP, DESTROY = HV_MMIO_OP_DESTROY };
+
+static void test_batch(void **state)
+{
+    uint64_t alt, hash, page = LAB_FREE_PAGE;
+
+    (void)state;
+    lab_up(0, NULL);
+    alt = handle_of(LAB_SECTION_ALT);
+    assert_int_equal(RUN(LAB_CMD_BATCH, SELF, 0, 0), HV_OK);
+    assert_int_equal(result(0), 0);
+    assert_int_equal(RUN(LAB_CMD_BATCH, UNKNOWN, 0, 0), HV_E_INVALID_HANDLE);
+    assert_int_equal(result(0), LAB_NONE_DONE);
+    assert_int_equal(RUN(LAB_CMD_BATCH, SELF, 0, 2), HV_E_INVALID_PARAMETER_4);
+    assert_int_equal(RUN(LAB_CMD_BATCH, SELF, 0, 1ull << 32), HV_E_INVALID_PARAMETER_4);
+    assert_int_equal(RUN(LAB_CMD_BATCH, SELF, LAB_BATCH_OPS + 1, 0), HV_E_OUT_OF_RANGE);
+    assert_int_equal(result(0), LAB_NONE_DONE);
+
+    /* Every place of the table, each a page further in the BAR and three in the section. */
+    assert_int_equal(
+        RUN(LAB_CMD_BATCH_FILL, 0, LAB_BATCH_OPS, CREATE, 2, page, 2, 1, RW, alt, 5, 3), HV_OK);
+    assert_int_equal(RUN(LAB_CMD_BATCH, SELF, LAB_BATCH_OPS, 0), HV_OK);
+    assert_int_equal(result(0), LAB_BATCH_OPS);
+    for (uint64_t i = 0; i < LAB_BATCH_OPS; i++) {
+        assert_int_equal(word_at(page + 2 * i), LAB_PATTERN(2, (5 + 3 * i) * PAGE_BYTES));
+        expect_hole(page + 2 * i + 1);
+    }
+    assert_int_equal(RUN(LAB_CMD_BATCH_FILL, 1, LAB_BATCH_OPS, CREATE, 2, 0, 0, 1, RW, alt, 0, 0),
+                     HV_E_OUT_OF_RANGE);
+    assert_int_equal(RUN(LAB_CMD_BATCH_FILL, ~0ull, 2, CREATE, 2, 0, 0, 1, RW, alt, 0, 0),
+                     HV_E_OUT_OF_RANGE);
+    assert_int_equal(RUN(LAB_CMD_BATCH_OP, LAB_BATCH_OPS, CREATE, 2, 0, 1, RW, alt, 0),
+                     HV_E_OUT_OF_RANGE);
+
+    /* The third op fails: two stay, or with the atomic flag none. */
+    assert_int_equal(RUN(LAB_CMD_BATCH_OP, 0, UNMAP, 2, page, 3, 0, 0, 0), HV_OK);
+    assert_int_equal(RUN(LAB_CMD_BATCH_OP, 1, CREATE, 2, page, 2, RW, alt, 9), HV_OK);
+    assert_int_equal(RUN(LAB_CMD_BATCH_OP, 2, DESTROY, 2, page + 1, 0, 0, 0, 0), HV_OK);
+    assert_int_equal(RUN(LAB_CMD_HASH, 0), HV_OK);
+    hash = result(0);
+    assert_int_equal(RUN(LAB_CMD_BATCH, SELF, 3, HV_BATCH_ATOMIC), HV_E_NOT_MAPPED);
+    assert_int_equal(result(0), 0);
+    assert_int_equal(RUN(LAB_CMD_HASH, 0), HV_OK);
+    assert_int_equal(result(0), hash);
+    assert_int_equal(RUN(LAB_CMD_BATCH, SELF, 3, 0), HV_E_NOT_MAPPED);
+    assert_int_equal(result(0), 2);
+    assert_int_equal(word_at(page + 1), LAB_PATTERN(2, 10 * PAGE_BYTES));
+    /* What does not fit in 32 bits is not cut to something legal. */
+    assert_int_equal(RUN(LAB_CMD_BATCH_OP, 0, (1ull << 32) + UNMAP, 2, page, 1, 0, 0, 0), HV_OK);
+    assert_int_equal(RUN(LAB_CMD_BATCH, SELF, 1, 0), HV_E_INVALID_PARAMETER);
+    assert_int_equal(RUN(LAB_CMD_BATCH_OP, 0, UNMAP, (1ull << 32) + 2, page, 1, 0, 0, 0), HV_OK);
+    assert_int_equal(RUN(LAB_CMD_BATCH, SELF, 1, 0), HV_E_INVALID_PARAMETER_2);
+    assert_int_equal(RUN(LAB_CMD_RANGE_UNMAP, SELF, 2, page, 2 * LAB_BATCH_OPS), HV_OK);
+}
+
+static void test_pause(void **state)
+{
+    uint64_t alt, page = LAB_FREE_PAGE;
+
+    (void)state;
+    lab_up(0, NULL);
+    alt = handle_of(LAB_SECTION_ALT);
+    assert_int_equal(RUN(LAB_CMD_RESUME, 0), HV_E_INVALID_STATE);
+    assert_int_equal(RUN(LAB_CMD_PAUSE, 3, 0, 0, 0), HV_OK);
+    assert_int_equal(result(0), LAB_NONE_DONE);
+    assert_int_equal(result(1), 3);
+    assert_int_equal(result(2), 3);
+    assert_int_equal(world.vm.pauses, 0);
+    assert_int_equal(RUN(LAB_CMD_PAUSE, LAB_PAUSE_DEPTH + 1, 0, 0, 0), HV_E_INVALID_PARAMETER_1);
+    assert_int_equal(RUN(LAB_CMD_BATCH_OP, 0, CREATE, 2, page, 1, RW, alt, 7), HV_OK);
+    for (uint64_t flags = 0; flags <= HV_BATCH_ATOMIC; flags++) {
+        assert_int_equal(RUN(LAB_CMD_PAUSE, 2, 1000, 1, flags), HV_OK);
+        assert_int_equal(result(0), 1);
+        assert_int_equal(result(1), 2);
+        assert_int_equal(word_at(page), LAB_PATTERN(2, 7 * PAGE_BYTES));
+        /* The same again fails; the pauses end all the same. */
+        assert_int_equal(RUN(LAB_CMD_PAUSE, 2, 0, 1, flags), HV_E_CONFLICTING_ADDRESSES);
+        assert_int_equal(result(0), 0);
+        assert_int_equal(result(2), 2);
+        assert_int_equal(world.vm.pauses, 0);
+        assert_int_equal(RUN(LAB_CMD_RANGE_DESTROY, SELF, 2, page), HV_OK);
+    }
+    assert_int_equal(RUN(LAB_CMD_PAUSE, 1, 0, LAB_BATCH_OPS + 1, 0), HV_E_OUT_OF_RANGE);
+    assert_int_equal(world.vm.pauses, 0);
+}
+
 /* ---- section commands ---- */
 
 static void test_section_commands(void **state)
@@ -728,6 +846,9 @@ int main(void)
         TEST(test_without_ignore_pat),
         TEST(test_nested_format),
         TEST(test_range_commands),
+        TEST(test_unmap),
+        TEST(test_batch),
+        TEST(test_pause),
         TEST(test_section_commands),
         TEST(test_handles_run_out),
         TEST(test_named_sections),
