@@ -113,7 +113,7 @@ bool pt_joinable(const struct pt_root *root, uint64_t addr, unsigned level);
 /*
  * Put that leaf in the table's place: one store, each page keeps its translation. pt_joinable() has said true. Accessed and
  * dirty bits of the parts are kept, put together, but for those that a CPU sets in the old table until the flush. To
- * split it again takes a table.
+ * split it again takes a table. The table above may be joinable then: ask for level 2 first, then for 3.
  */
 void pt_join(struct pt_root *root, uint64_t addr, unsigned level, struct pt_flush *flush);
 

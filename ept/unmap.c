@@ -23,7 +23,7 @@ static inline __attribute__((always_inline)) bool unmap_page(struct pt_root *roo
 }
 
 /*
- * Clear `count` entries. Returns how many were dealt with: fewer when a table is to be kept, and so has to be
+ * Clear `count` entries of a level below the root's. Returns how many were dealt with: fewer when a table is to be kept, and so has to be
  * walked into.
  */
 static uint64_t clear(struct pt_root *root, uint64_t *first, uint64_t count, unsigned level,
@@ -54,8 +54,7 @@ static uint64_t clear(struct pt_root *root, uint64_t *first, uint64_t count, uns
 
         *live = (uint16_t)(*live - cleared);
         root->stores += cleared;
-        if (level < PT_LEVELS)
-            root->leaves[level] -= cleared - tables;
+        root->leaves[level] -= cleared - tables;
         flush->needed = true;
     }
     return (uint64_t)(entry - first);

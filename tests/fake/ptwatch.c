@@ -46,6 +46,11 @@ uint64_t watch_random(void)
     return random_state;
 }
 
+void watch_seed(uint64_t seed)
+{
+    random_state = seed != 0 ? seed : 1;
+}
+
 /* ---- the independent reading of the three formats ---- */
 
 static enum reading reading_of(const struct pt_root *root)

@@ -50,7 +50,8 @@ uint64_t watch_stores(void);
 /* The independent walk: 0, or frame | 0x80 | ipat << 6 | type << 3 | rights. */
 uint64_t watch_walk(const struct pt_root *root, uint64_t addr);
 
-/* Random numbers that are the same everywhere. */
+/* Random numbers that are the same everywhere, from 1 or from the seed. */
 uint64_t watch_random(void);
+void watch_seed(uint64_t seed);
 
 #endif

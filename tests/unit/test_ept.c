@@ -459,6 +459,9 @@ static void hash_follows_the_translation(void **state)
     assert_int_equal(pt_hash(&root), empty);
 }
 
+static const struct pt_attr rwx_ipat = {PT_R | PT_W | PT_X, MEMTYPE_WB, true, 3};
+static const struct pt_attr x_uc = {PT_X, MEMTYPE_UC, false, 3};
+
 static void walks_are_printed(void **state)
 {
     (void)state;
@@ -472,6 +475,43 @@ static void walks_are_printed(void **state)
     assert_int_equal(fake_log_lines, 7);
     assert_non_null(strstr(fake_log_last, "level 4"));
     assert_non_null(strstr(fake_log_last, " 0000000000000000 empty\n"));
+    map(GIB(1) + MIB(2), GIB(2), KIB(4), &rwx_ipat);
+    pt_dump_walk(&root, GIB(1) + MIB(2), "ept");
+    assert_non_null(strstr(fake_log_last, "frame 80000000 rwx WB ipat\n"));
+    map(GIB(1) + MIB(2), GIB(2), KIB(4), &x_uc);
+    pt_dump_walk(&root, GIB(1) + MIB(2), "ept");
+    assert_non_null(strstr(fake_log_last, "frame 80000000 --x UC\n"));
+}
+
+static void rights_are_asked(void **state)
+{
+    (void)state;
+    watch_start(&root, GIB(1), PAGE_BYTES, 2048);
+    map(GIB(1), GIB(2), MIB(2), &rw_wb);
+    map(GIB(1) + MIB(2), GIB(2), KIB(4), &ro_wb);
+    assert_true(pt_allows(&root, GIB(1) + 0x1234, PT_R | PT_W));
+    assert_true(pt_allows(&root, GIB(1), PT_W));
+    assert_true(pt_allows(&root, GIB(1), 0));
+    assert_false(pt_allows(&root, GIB(1), PT_X));
+    assert_false(pt_allows(&root, GIB(1), PT_R | PT_X));
+    assert_true(pt_allows(&root, GIB(1) + MIB(2), PT_R));
+    assert_false(pt_allows(&root, GIB(1) + MIB(2), PT_R | PT_W));
+    assert_false(pt_allows(&root, GIB(1) + MIB(2) + KIB(4), PT_R)); /* nothing there */
+    assert_false(pt_allows(&root, GIB(513), 0));
+}
+
+static void levels_of_a_root_are_clipped(void **state)
+{
+    static const uint8_t asked[] = {0, 1, 2, 3, 4, 255}, got[] = {1, 1, 2, 3, 3, 3};
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(asked); i++) {
+        struct pt_root other;
+
+        assert_int_equal(pt_root_create(&other, &pt_format_npt, &pool, asked[i]), HV_OK);
+        assert_int_equal(other.max_level, got[i]);
+        pt_root_destroy(&other);
+    }
 }
 
 int main(void)
@@ -501,6 +541,8 @@ int main(void)
         PT_CASE(outside_is_asserted),
         PT_CASE(hash_follows_the_translation),
         PT_CASE(walks_are_printed),
+        PT_CASE(rights_are_asked),
+        PT_CASE(levels_of_a_root_are_clipped),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,9 +43,12 @@ static void map_steps_end_with_each_table(void **state)
     expect_leaves(256, 3, 0);
     map_in_steps(AT + MIB(7), FRAME + MIB(8), KIB(4), &rw_wb, &steps);
     assert_int_equal(steps, 1);
+    map_in_steps(AT, FRAME + MIB(8), MIB(2) + KIB(4), &rw_wb, &steps); /* a page is left */
+    assert_int_equal(steps, 2);
+    map_in_steps(AT, FRAME, MIB(2) + KIB(4), &rw_wb, &steps);
     map_in_steps(AT + MIB(7), FRAME + MIB(8), KIB(4), &ro_wb, &steps);
     assert_int_equal(steps, 1);
-    expect_leaves(257, 3, 0);
+    expect_leaves(512 + 257, 2, 0);
 }
 
 /* 512 leaves of 1 GiB over all that may be there: one step takes out one subtree at most. */
@@ -231,6 +234,23 @@ static void misuse_is_asserted(void **state)
 
 /* ---- kept tables ---- */
 
+/* The run was mapped, with or without neighbours, and goes; nothing is reserved when it comes back. */
+static void away_and_back(uint64_t addr, uint64_t bytes, const struct pt_attr *attr)
+{
+    uint64_t used;
+
+    unmap_keep(addr, bytes);
+    finish_flush();
+    used = pool.used_tables;
+    watch_map(addr, HPA(addr), bytes / PAGE_BYTES, attr);
+    pt_map(&root, addr, HPA(addr), bytes / PAGE_BYTES, attr, &flush);
+    watch_done(&flush);
+    assert_int_equal(pool.used_tables, used);
+    unmap(AT, MIB(8)); /* the plain one takes all tables out */
+    finish_flush();
+    assert_int_equal(pool.used_tables, 1);
+}
+
 /* Whatever was unmapped so can be mapped again in the same run without a table, at every level. */
 static void kept_tables_serve_the_same_run(void **state)
 {
@@ -240,20 +260,14 @@ static void kept_tables_serve_the_same_run(void **state)
     (void)state;
     watch_start(&root, AT, PAGE_BYTES, 2048);
     for (unsigned i = 0; i < ARRAY_COUNT(starts) * ARRAY_COUNT(lengths); i++) {
-        uint64_t addr = AT + starts[i % 4], bytes = lengths[i / 4], used;
+        uint64_t addr = AT + starts[i % 4], bytes = lengths[i / 4];
 
         map(AT, AT, MIB(8), &rw_wb);
-        unmap_keep(addr, bytes);
-        finish_flush();
-        used = pool.used_tables;
-        watch_map(addr, HPA(addr), bytes / PAGE_BYTES, &rw_wb);
-        pt_map(&root, addr, HPA(addr), bytes / PAGE_BYTES, &rw_wb,
-               &flush); /* nothing is reserved */
-        watch_done(&flush);
-        assert_int_equal(pool.used_tables, used);
-        unmap(AT, MIB(8)); /* the plain one takes them all out */
-        finish_flush();
-        assert_int_equal(pool.used_tables, 1);
+        away_and_back(addr, bytes, &rw_wb);
+        map(addr, addr, bytes, &rw_wb);
+        away_and_back(addr, bytes, &rw_wb);
+        map(addr, addr, bytes, &rw_wb_4k);
+        away_and_back(addr, bytes, &rw_wb_4k);
     }
 }
 
