@@ -41,14 +41,14 @@ struct pt_root {
 /*
  * The duty that changes leave behind. Zero-initialise; hand it to as many changes as you like; then make
  * every CPU that may use the root flush it if `needed`, wait for them, and call pt_flush_done(), which keeps
- * `filled` and `taken`.
+ * `filled`, `kept` and `taken`.
  */
 struct pt_flush {
     bool needed;
-    bool
-        filled; /* pt_joinable() may be worth asking: a change of a part left a table full of leaves */
-    bool
-        kept; /* what was to be mapped is a part of a larger leaf that said so already, and stays */
+    /* A change of a part left a table full of leaves: pt_joinable() may be worth asking. */
+    bool filled;
+    /* What was to be mapped is a part of a larger leaf that said so already, and stays. */
+    bool kept;
     uint64_t taken; /* tables taken out of the pool's reservation */
     hpa_t dead;     /* chain of tables (pt_pool_link) that wait for the flush; 0 ends it */
 };
@@ -74,11 +74,11 @@ void pt_root_destroy(struct pt_root *root);
 uint64_t pt_tables_needed(const struct pt_root *root, uint64_t addr, hpa_t frame, uint64_t pages,
                           unsigned max_level);
 
-/* The tables that a 4 KiB leaf at addr would take now: 0 when the table for it is there. */
-unsigned pt_tables_missing(const struct pt_root *root, uint64_t addr);
-
 /* Likewise for one pt_unmap: at most two splits at each end. */
 uint64_t pt_tables_needed_unmap(const struct pt_root *root, uint64_t addr, uint64_t pages);
+
+/* The tables that a 4 KiB leaf at addr would take now: 0 when the table for it is there. */
+unsigned pt_tables_missing(const struct pt_root *root, uint64_t addr);
 
 /*
  * Map `pages` pages at page-aligned `addr` to contiguous frames from `frame`. Leaves are as large as

@@ -168,6 +168,48 @@ static void steps_over_nothing(void **state)
     assert_false(flush.needed);
 }
 
+static void missing_tables_are_those_taken(void **state)
+{
+    const uint64_t high = root.fmt->exec == 0 ? 0xffffull << 48 : 0, at = BIT(48) - GIB(3);
+
+    (void)state;
+    watch_start(&root, at, PAGE_BYTES, 2048);
+    assert_int_equal(pt_tables_missing(&root, high | at), 3);
+    assert_int_equal(map(at, FRAME, KIB(4), &rw_wb), 3);
+    assert_int_equal(pt_tables_missing(&root, high | at), 0); /* a leaf */
+    assert_int_equal(pt_tables_missing(&root, high | (at + KIB(4))), 0);
+    assert_int_equal(map(at + KIB(4), GIB(20), KIB(4), &rw_wb), 0);
+    assert_int_equal(pt_tables_missing(&root, at + MIB(2)), 1);
+    map(at + MIB(2), FRAME + MIB(2), MIB(2), &rw_wb);
+    assert_int_equal(pt_tables_missing(&root, at + MIB(3)), 1); /* a split */
+    assert_int_equal(map(at + MIB(3), GIB(20), KIB(4), &rw_wb), 1);
+    assert_int_equal(pt_tables_missing(&root, at + GIB(1)), 2);
+    map_unwatched(at + GIB(1), GIB(1), &rw_wb);
+    assert_int_equal(pt_tables_missing(&root, at + GIB(1) + KIB(4)), 2); /* two splits */
+    assert_int_equal(pt_tables_missing(&root, at - GIB(512)), 3);
+}
+
+static void kept_says_that_a_larger_leaf_stays(void **state)
+{
+    (void)state;
+    watch_start(&root, AT, PAGE_BYTES, 2048);
+    map(AT, FRAME, MIB(2), &rw_wb);
+    map(AT, FRAME, MIB(2), &rw_wb); /* the leaf itself */
+    map(AT + MIB(2), FRAME + MIB(2), KIB(8), &rw_wb);
+    map(AT + MIB(2), FRAME + MIB(2), KIB(4), &rw_wb);
+    unmap(AT + MIB(2), KIB(8));
+    assert_false(flush.kept);
+    map(AT + MIB(1), FRAME + MIB(1), MIB(1) + KIB(8), &rw_wb);
+    assert_true(flush.kept);
+    flush.kept = false;
+    map_in_steps(AT + KIB(4), FRAME + KIB(4), KIB(4), &rw_wb, NULL);
+    assert_true(flush.kept);
+    flush.kept = false;
+    map(AT + KIB(4), FRAME + KIB(4), KIB(4), &rw_wb_4k); /* wants a leaf of its own */
+    map(AT + KIB(8), FRAME + KIB(8), KIB(4), &rw_wc);
+    assert_false(flush.kept);
+}
+
 /* ---- the edges ---- */
 
 static void steps_at_the_end_of_address_space(void **state)
@@ -373,6 +415,8 @@ int main(void)
         PT_CASES(unmap_steps_end_with_each_table),
         PT_CASES(unmap_steps_of_a_large_subtree),
         PT_CASE(steps_over_nothing),
+        PT_CASES(missing_tables_are_those_taken),
+        PT_CASES(kept_says_that_a_larger_leaf_stays),
         PT_CASES(steps_at_the_end_of_address_space),
         PT_CASES(canonical_addresses_in_steps),
         PT_CASE(misuse_is_asserted),
