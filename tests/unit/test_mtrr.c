@@ -207,6 +207,44 @@ static void ram_above_4_gib_by_top_mem2(void **state)
     type_is(&m, GIB(5), WC);
 }
 
+/* From 1 MiB on every page of a run is compared; the address after it may have any type. */
+static void runs_have_one_type(void **state)
+{
+    static const struct mtrr machines[] = {
+        {.def_type = ON | WB, .variable_count = 1, .variable = {{GIB(5) | WB, VALID}}},
+        {.def_type = ON_FIXED | UC,
+         .variable_count = 3,
+         .variable = {{WB, MASK_40(GIB(4))},
+                      {MIB(24) | UC, MASK_40(MIB(8))},
+                      {MIB(27) | WC, MASK_40(KIB(64)) & ~VALID}},
+         .top_mem2 = GIB(4) + MIB(40)},
+        {.def_type = ON | UC,
+         .variable_count = 1,
+         .variable = {{WB, MASK_40(MIB(1))}},
+         .top_mem2 = GIB(4) + MIB(8)},
+    };
+    const uint64_t starts[] = {MIB(1), MIB(23), MIB(24) + 0x5000, GIB(4) - MIB(64), GIB(4)};
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        for (unsigned j = 0; j < ARRAY_COUNT(starts); j++) {
+            uint64_t at = starts[j], end = at + MIB(128);
+
+            while (at < end) {
+                uint64_t run = mtrr_run(&machines[i], HPA(at));
+
+                assert_true(run != 0);
+                run = MIN(run, (end - at) >> PAGE_SHIFT);
+                for (uint64_t page = 0; page < run; page++)
+                    type_is(&machines[i], at + page * PAGE_BYTES, mtrr_type(&machines[i], HPA(at)));
+                at += run << PAGE_SHIFT;
+            }
+        }
+    }
+    assert_int_equal(mtrr_run(&machines[0], HPA(MIB(1) - PAGE_BYTES)), 1);
+    assert_int_equal(mtrr_run(&machines[0], HPA(MIB(1))), (GIB(4) - MIB(1)) / PAGE_BYTES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -220,6 +258,7 @@ int main(void)
         cmocka_unit_test(overlaps),
         cmocka_unit_test(uc_wins_among_three),
         cmocka_unit_test(ram_above_4_gib_by_top_mem2),
+        cmocka_unit_test(runs_have_one_type),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,6 +69,20 @@ test_commit_SRCS := $(patsubst hv/mem/slab.c,tests/fake/slab.c,$(test_section_SR
 test_commitmap_SRCS := $(test_commit_SRCS)
 test_hugesection_SRCS := $(SECTION_SRCS) tests/fake/phys.c tests/fake/slab.c tests/fake/window.c
 
+UNITS += test_view_area
+test_view_area_SRCS := hv/mem/view_area.c hv/base/tree.c
+
+# Views over real sections and tables, on fake frames, slabs and table blocks.
+VIEW_KIT_SRCS := tests/unit/view_kit.c tests/unit/section_kit.c tests/fake/blocks.c tests/fake/phys.c \
+    tests/fake/ptstore.c tests/fake/slab.c tests/fake/space.c tests/fake/window.c $(EPT_SRCS) $(SECTION_SRCS) \
+    hv/base/log.c hv/mem/io_space.c hv/mem/space_view.c hv/mem/view.c hv/mem/view_area.c hv/mem/view_record.c \
+    hv/x86/mtrr.c
+UNITS += test_view test_view_place test_view_commit test_io_space
+test_view_SRCS := $(VIEW_KIT_SRCS)
+test_view_place_SRCS := $(VIEW_KIT_SRCS)
+test_view_commit_SRCS := $(VIEW_KIT_SRCS)
+test_io_space_SRCS := $(VIEW_KIT_SRCS)
+
 # hv/pci: everything below it is the real thing, on fake memory, slabs and table blocks.
 PCI_WORLD_SRCS := tests/unit/pci_world.c tests/fake/blocks.c tests/fake/phys.c tests/fake/ptstore.c \
     tests/fake/slab.c tests/fake/view_ram.c tests/fake/vm.c tests/fake/window.c $(EPT_SRCS) $(SECTION_SRCS) \
