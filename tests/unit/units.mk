@@ -41,6 +41,11 @@ test_ptstep_SRCS := $(EPT_KIT_SRCS)
 UNITS += test_ptrandom
 test_ptrandom_SRCS := $(EPT_KIT_SRCS)
 
+# The plain pt_store, and threads.
+UNITS += test_ptthreads
+test_ptthreads_SRCS := $(EPT_SRCS) hv/base/log.c tests/fake/blocks.c tests/fake/ptstore.c
+test_ptthreads_LIBS := -lpthread
+
 UNITS += test_tree
 test_tree_SRCS := hv/base/tree.c
 
