@@ -1,7 +1,7 @@
 #include "drivers/host/screen_font.h"
 
 #define PER_BAND 12u /* characters side by side in one band */
-#define DRAWN    9u  /* rows that are not always empty */
+#define DRAWN    9u  /* rows below the gap */
 #define BANDS    8u
 #define INK      '#'
 #define UNKNOWN  '?'
@@ -106,11 +106,11 @@ uint32_t font_row(char c, unsigned row)
 
     if (c < FONT_FIRST || c > FONT_LAST)
         c = UNKNOWN;
-    if (row >= DRAWN)
+    if (row == 0 || row > DRAWN)
         return 0;
     index = (unsigned)(c - FONT_FIRST);
-    drawn = &bands[index / PER_BAND][row][index % PER_BAND * FONT_CELL_WIDTH];
-    for (unsigned column = 0; column < FONT_CELL_WIDTH; column++)
-        dots |= (uint32_t)(drawn[column] == INK) << column;
+    drawn = &bands[index / PER_BAND][row - 1][index % PER_BAND * FONT_CELL_WIDTH];
+    for (unsigned column = 1; column < FONT_CELL_WIDTH; column++)
+        dots |= (uint32_t)(drawn[column - 1] == INK) << column;
     return dots;
 }

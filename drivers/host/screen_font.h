@@ -11,8 +11,8 @@
 
 #define FONT_FIRST       ' '
 #define FONT_LAST        '~'
-#define FONT_CELL_WIDTH  6u  /* 5 and a gap */
-#define FONT_CELL_HEIGHT 10u /* 7, 2 below the line, and a gap */
+#define FONT_CELL_WIDTH  6u  /* a gap and 5 */
+#define FONT_CELL_HEIGHT 10u /* a gap, 7, and 2 below the line */
 
 /* Dots of one row of a character's cell: bit n is column n from the left. Others than FONT_FIRST..LAST look like '?'. */
 uint32_t font_row(char c, unsigned row);

@@ -327,6 +327,9 @@ static bool parse_option(struct lab *lab, const char *option)
         lab->bar4_bytes = MIB(mib);
         return true;
     }
+    value = option_value(option, "window_bytes");
+    if (value)
+        return parse_number(value, 16, &lab->window_bytes) && lab->window_bytes != 0;
     value = option_value(option, "window");
     lab->has_window = value && parse_number(value, 16, &lab->window);
     return lab->has_window;
@@ -336,20 +339,27 @@ static hv_status_t lab_set_configuration(void *context, uint32_t count, const ch
 {
     struct lab *lab = context;
     struct hv_section_backing backing = {.kind = HV_BACKING_PHYSICAL};
+    const char *problem = NULL;
 
     for (uint32_t i = 0; i < count; i++)
         if (!parse_option(lab, strings[i])) {
             log_line("lab", "option \"%s\" is not understood", strings[i]);
             return HV_E_INVALID_PARAMETER;
         }
-    if (lab->has_window && lab->bar4_bytes == 0) {
-        log_line("lab", "option window needs bar4");
+    if (lab->window_bytes == 0)
+        lab->window_bytes = lab->bar4_bytes;
+    else if (!lab->has_window)
+        problem = "option window_bytes needs window";
+    if (lab->has_window && lab->window_bytes == 0)
+        problem = "option window needs bar4 or window_bytes";
+    if (problem) {
+        log_line("lab", "%s", problem);
         return HV_E_INVALID_PARAMETER;
     }
     if (!lab->has_window)
         return HV_OK;
     backing.base = HPA(lab->window);
-    backing.bytes = lab->bar4_bytes;
+    backing.bytes = lab->window_bytes;
     return hv_section_create(&lab->section[LAB_SECTION_BAR4],
                              HV_SECTION_QUERY | HV_SECTION_MAP_READ | HV_SECTION_MAP_WRITE,
                              "lab.window", 0, HV_PAGE_READWRITE, HV_SEC_COMMIT, &backing);
@@ -387,7 +397,6 @@ static void lab_teardown(void *context)
 
     remove_ranges(
         lab); /* what the guest made is left to the hypervisor, which says so in its log */
-    lab_unmap_all(lab);
     close_handles(lab);
     lab->in_use = false;
 }

@@ -8,7 +8,8 @@
  *
  * Options (words of the configuration's `device` line):
  *   bar4=<MiB>      BAR4, resizable from 1 MiB to that size (a power of two)
- *   window=<hex>    with bar4: a physical window of that size that starts here becomes section 2
+ *   window=<hex>    a physical window that starts here becomes section 2
+ *   window_bytes=<hex>  its size; without it the window is as large as BAR4
  */
 #ifndef DRIVERS_VIRTUAL_LAB_H
 #define DRIVERS_VIRTUAL_LAB_H
@@ -36,22 +37,13 @@ struct lab_trap {
     bool write;
 };
 
-enum lab_mapped { LAB_MAPPED_NOTHING, LAB_MAPPED_VIEW, LAB_MAPPED_IO, LAB_MAPPED_APERTURE };
-
-/* What the lab mapped into the hypervisor's space for the guest. */
-struct lab_mapping {
-    enum lab_mapped kind; /* NOTHING: a free place */
-    uint8_t *address;     /* as it was returned */
-    uint64_t bytes;
-};
-
 struct lab {
     bool in_use;
     struct hv_device *device;
     hv_handle_t section[LAB_SECTIONS]; /* LAB_SECTION_*; 0: not there */
     hv_handle_t handle[LAB_HANDLES];   /* made by the guest's commands; 0: free place */
     uint64_t bar4_bytes;
-    uint64_t window;
+    uint64_t window, window_bytes;
     bool has_window;
     bool has_ranges; /* the initial ranges were made */
     hv_status_t status;
@@ -61,8 +53,6 @@ struct lab {
     struct lab_trap trap[LAB_TRAP_LOG];
     uint8_t scratch[LAB_SCRATCH_BYTES];
     struct hv_mmio_op op[LAB_BATCH_OPS];
-    struct lab_mapping mapping[LAB_MAPPINGS];
-    uint8_t buffer[LAB_BUFFER_BYTES]; /* for copies from and to the guest */
 };
 
 /* Carry out a command: sets lab->status, and lab->result[] when it succeeds. */
@@ -73,11 +63,5 @@ void lab_command(struct lab *lab, uint32_t command);
  * has no frame, nothing was written.
  */
 hv_status_t lab_fill(struct section *section, uint64_t offset, uint64_t bytes, uint64_t seed);
-
-/* FNV-1a (64 bit) over the bytes. */
-uint64_t lab_checksum(const void *bytes, uint64_t count);
-
-/* Unmap whatever the guest's commands mapped: tear-down. */
-void lab_unmap_all(struct lab *lab);
 
 #endif

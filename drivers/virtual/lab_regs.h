@@ -46,7 +46,7 @@
 #define LAB_SECTION_MAIN \
     0 /* BAR2's size; its page p lies behind BAR2 page p in the initial ranges */
 #define LAB_SECTION_ALT  1 /* the same size */
-#define LAB_SECTION_BAR4 2 /* the physical window behind BAR4, when configured */
+#define LAB_SECTION_BAR4 2 /* the physical window, when configured */
 
 /*
  * Pattern that fill commands write: the 8-byte word at byte offset o of a section. At the start the first and

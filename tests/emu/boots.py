@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import machine
 import memory
 import oracle
+import screen
 import tap
 
 SIDE_BY_SIDE = max(2, min(os.cpu_count() or 2, 8))
@@ -58,6 +59,10 @@ def look_at_trace(kind):
 
 def look_at_memory(computer, report):
     return memory.Guest(computer, announced(report)) if computer.reached else None
+
+
+def look_at_screen(computer, report):
+    return screen.Picture(computer.path("screen.ppm")) if computer.reached else None
 
 
 class Boot:
@@ -118,6 +123,9 @@ BOOTS = {
     "oracle@bochs-ept": Boot(lab("test=oracle"), "bochs-ept", script=TRACE, look=look_at_trace(oracle.EptAccess)),
     "oracle@bochs-npt": Boot(lab("test=oracle"), "bochs-npt", script=TRACE, look=look_at_trace(oracle.NptAccess)),
     "oracle@qemu-npt": Boot(lab("test=oracle hold"), "qemu-npt", until=HOLDING, dump=True, look=look_at_memory),
+    # the log on the machine's own screen
+    "screen": Boot(lab("test=oracle hold") + "screen = on\n", "qemu-npt", until=HOLDING, picture=True,
+                   look=look_at_screen),
     # CPUs that cannot do it
     "neither": Boot(lab("test=all"), "bochs-ept", model="athlon64_clawhammer"),
     "neither-amd": Boot(lab("test=all"), "qemu-npt", cpu="qemu64,-svm", **BIG),

@@ -29,6 +29,8 @@ SETTLE_SECONDS = 0.5
 START_TRIES = 5
 NO_PORT = "could not bind any port"
 MONITOR_SECONDS = 60
+# A real PCI device whose registers a guest may be given: on no network, and without a ROM for the firmware to run.
+NETWORK_CARD = ["-netdev", "user,id=nowhere,restrict=on", "-device", "e1000,netdev=nowhere,romfile="]
 FEATURE_WARNING = "qemu-system-x86_64: warning: TCG doesn't support requested feature"
 
 BOCHSRC = """\
@@ -39,7 +41,8 @@ romimage: file={ovmf}
 vgaromimage: file={vgabios}
 cpu: model={model}, count={cpus}, ips=10000000, reset_on_triple_fault=0, ignore_bad_msrs=1
 memory: guest={mib}, host={mib}
-pci: enabled=1, chipset=i440fx
+pci: enabled=1, chipset=i440fx, slot1=e1000
+e1000: enabled=1, mac=52:54:00:12:34:56, ethmod=null
 com1: enabled=1, mode=file, dev={directory}/serial.txt
 ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
 ata0-master: type=disk, path={directory}/disk.img, mode=flat, cylinders=130, heads=16, spt=63
@@ -220,30 +223,36 @@ class Qemu(Machine):
 
     name = "qemu"
 
-    def __init__(self, disk, accel="kvm", cpu="host", cpus=1, mib=512, dump=False, extra=(), **more):
+    def __init__(self, disk, accel="kvm", cpu="host", cpus=1, mib=512, dump=False, picture=False, extra=(),
+                 **more):
         super().__init__(disk, **more)
         self.accel = accel
         self.cpu = cpu
         self.cpus = cpus
         self.mib = mib
         self.dump = dump  # at `until`: all RAM into the file memory.bin, the registers into registers.txt
+        self.picture = picture  # at `until`: what is on the screen into the file screen.ppm
         self.extra = list(extra)
 
     def command(self):
-        monitor = ["-qmp", f"unix:{self.path('monitor')},server=on,wait=off"] if self.dump else []
+        monitor = ["-qmp", f"unix:{self.path('monitor')},server=on,wait=off"] if self.dump or self.picture else []
         return ["qemu-system-x86_64", "-machine", f"q35,accel={self.accel}", "-cpu", self.cpu,
                 "-smp", str(self.cpus), "-m", str(self.mib), "-bios", OVMF,
                 "-drive", f"file={self.path('disk.img')},format=raw,if=none,id=disk",
-                "-device", "ide-hd,drive=disk,bus=ide.0", "-net", "none",
+                "-device", "ide-hd,drive=disk,bus=ide.0", *NETWORK_CARD,
                 "-serial", f"file:{self.path('serial.txt')}", "-display", "none", "-monitor", "none", "-no-reboot",
                 "-chardev", "null,id=e9", "-device", "isa-debugcon,iobase=0xe9,chardev=e9",
                 "-device", "isa-debug-exit,iobase=0x501,iosize=4", *monitor, *self.extra]
 
     def at_until(self):
-        if not self.dump:
+        if not self.dump and not self.picture:
             return
         monitor = Monitor(self.path("monitor"))
         monitor.ask("stop")
+        if self.picture:
+            monitor.ask("screendump", filename=self.path("screen.ppm"))
+        if not self.dump:
+            return
         with open(self.path("registers.txt"), "w") as out:
             out.write(monitor.ask("human-monitor-command", **{"command-line": "info registers"}))
         monitor.ask("pmemsave", val=0, size=self.mib << 20, filename=self.path("memory.bin"))
