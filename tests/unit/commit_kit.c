@@ -140,6 +140,7 @@ void poison_free_frames(void)
 int commit_kit_setup(void **state)
 {
     memset(&owner_log, 0, sizeof(owner_log));
+    section_lock = (struct lock){0}; /* a test that failed inside an owner's call left it held */
     fake_slab_fail(0);
     fake_direct_fail(0);
     fake_direct_hook(NULL);
