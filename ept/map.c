@@ -53,21 +53,14 @@ static hpa_t reach(const struct change *c, uint64_t addr, hpa_t frame, unsigned 
     return table;
 }
 
-/* Store a leaf over a present entry. Not inlined: fill() keeps its registers. */
-static __attribute__((noinline)) void replace(const struct change *c, uint64_t *entry, uint64_t old,
-                                              uint64_t new, unsigned level)
+/* Store a leaf over another one. */
+static inline void replace_leaf(struct pt_root *root, uint64_t *entry, uint64_t old, uint64_t new,
+                                struct pt_flush *flush)
 {
-    struct pt_root *root = c->root;
     uint64_t ad_mask = root->fmt->ad_mask;
-    uint64_t diff, prior;
+    uint64_t diff = (old ^ new) & ~ad_mask;
+    uint64_t prior;
 
-    if (UNLIKELY(!pt_is_leaf(root->fmt, old, level))) {
-        put(root, entry, new, true);
-        root->leaves[level]++;
-        pt_bury_subtree(root, next_table(old), level - 1, c->flush);
-        return;
-    }
-    diff = (old ^ new) & ~ad_mask;
     if (diff == 0)
         return;
     if ((diff & PT_ADDR_MASK) == 0)
@@ -75,7 +68,22 @@ static __attribute__((noinline)) void replace(const struct change *c, uint64_t *
     /* Not if rights were added and no more. Hardware may have set A or D since: if one is lost, flush. */
     prior = put(root, entry, new, true);
     if (((prior & ad_mask & ~new) | (diff & ~(new & root->fmt->quiet_set))) != 0)
-        c->flush->needed = true;
+        flush->needed = true;
+}
+
+/* Store a leaf over a present entry. Not inlined: fill() keeps its registers. */
+static __attribute__((noinline)) void replace(const struct change *c, uint64_t *entry, uint64_t old,
+                                              uint64_t new, unsigned level)
+{
+    struct pt_root *root = c->root;
+
+    if (LIKELY(pt_is_leaf(root->fmt, old, level))) {
+        replace_leaf(root, entry, old, new, c->flush);
+        return;
+    }
+    put(root, entry, new, true);
+    root->leaves[level]++;
+    pt_bury_subtree(root, next_table(old), level - 1, c->flush);
 }
 
 /* `count` leaves of one table. The product's busiest loop: one load, one test, one store each. */
@@ -112,13 +120,23 @@ static inline __attribute__((always_inline)) bool map_page(struct pt_root *root,
                                                            struct pt_flush *flush)
 {
     uint64_t *entry = find(root, addr, 1);
+    uint64_t old, value;
+    uint16_t *live;
 
-    if (UNLIKELY(entry == NULL) || load(entry) != 0)
+    if (UNLIKELY(entry == NULL))
         return false;
-    if (UNLIKELY(++*live_of(entry) == ENTRIES))
+    value = frame.v | pt_leaf_bits(root->fmt, attr, 1);
+    live = live_of(entry);
+    old = load(entry);
+    if (old != 0) {
+        replace_leaf(root, entry, old, value, flush);
+    } else {
+        ++*live;
+        root->leaves[1]++;
+        put(root, entry, value, false);
+    }
+    if (UNLIKELY(*live == ENTRIES))
         flush->filled = true;
-    root->leaves[1]++;
-    put(root, entry, frame.v | pt_leaf_bits(root->fmt, attr, 1), false);
     return true;
 }
 

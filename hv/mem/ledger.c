@@ -36,10 +36,12 @@ static bool is_in_force(const struct ledger_edge *edge, uint64_t page)
     return edge->refs != 0 && (edge->twin == NULL || page < edge->twin->node.key);
 }
 
-bool ledger_type(const struct ledger *l, uint64_t page, enum memtype *memtype)
+bool ledger_type(struct ledger *l, uint64_t page, enum memtype *memtype)
 {
-    const struct ledger_edge *edge = find(l, page).left;
+    const struct ledger_edge *edge;
 
+    ledger_draw(l);
+    edge = find(l, page).left;
     if (edge == NULL || !is_in_force(edge, page))
         return false;
     *memtype = (enum memtype)edge->memtype;
@@ -68,13 +70,17 @@ static __attribute__((noinline)) hv_status_t check_segments(struct ledger_edge *
     return HV_OK;
 }
 
-hv_status_t ledger_check(const struct ledger *l, uint64_t first, uint64_t pages,
-                         struct ledger_wish *wish)
+hv_status_t ledger_check(struct ledger *l, uint64_t first, uint64_t pages, struct ledger_wish *wish)
 {
     uint64_t end = first + pages;
-    struct ledger_place place = find(l, first);
+    struct ledger_place place;
 
     ASSERT(pages != 0);
+    wish->place = (struct ledger_place){0};
+    if (LIKELY(ledger_is_plain(l)) && (l->mappings == 0 || wish->memtype == l->plain_type))
+        return HV_OK;
+    ledger_draw(l);
+    place = find(l, first);
     wish->place = place;
     if (place.left != NULL && is_in_force(place.left, first) && !meets(wish, place.left))
         return HV_E_CACHE_CONFLICT;
@@ -83,12 +89,12 @@ hv_status_t ledger_check(const struct ledger *l, uint64_t first, uint64_t pages,
     return HV_OK;
 }
 
-bool ledger_next_free(const struct ledger *l, uint64_t first, uint64_t pages,
-                      struct ledger_part *part)
+bool ledger_next_free(struct ledger *l, uint64_t first, uint64_t pages, struct ledger_part *part)
 {
     uint64_t end = first + pages;
     uint64_t page = part->first + part->pages;
 
+    ledger_draw(l);
     while (page < end) {
         struct ledger_place place = find(l, page);
         const struct ledger_edge *left = place.left, *right = place.right;
@@ -159,6 +165,34 @@ static void release(struct ledger *l, struct ledger_edge *edge)
         next->twin = edge->twin;
     }
     leave(edge);
+}
+
+/* ---- plain mappings: a list through the links that rings need later ---- */
+
+static inline void list(struct ledger *l, struct ledger_mapping *mapping, uint64_t first,
+                        uint64_t end)
+{
+    struct ledger_edge *edge = &mapping->first, *next = l->plain;
+
+    edge->node.key = first;
+    mapping->last.node.key = end;
+    edge->prev = NULL;
+    edge->next = next;
+    if (next != NULL)
+        next->prev = edge;
+    l->plain = edge;
+}
+
+static inline void unlist(struct ledger *l, struct ledger_mapping *mapping)
+{
+    struct ledger_edge *next = mapping->first.next, *prev = mapping->first.prev;
+
+    if (next != NULL)
+        next->prev = prev;
+    if (prev != NULL)
+        prev->next = next;
+    else
+        l->plain = next;
 }
 
 /* ---- adding ---- */
@@ -246,14 +280,13 @@ static bool is_apart(const struct ledger_place *place, uint64_t first, uint64_t 
     return place->right == NULL || place->right->node.key >= end;
 }
 
-void ledger_add(struct ledger *l, struct ledger_mapping *mapping, uint64_t first, uint64_t pages,
-                enum memtype memtype, const struct ledger_place *place)
+/* A mapping into the tree of edges. */
+static void add_edges(struct ledger *l, struct ledger_mapping *mapping, uint64_t first,
+                      uint64_t end, enum memtype memtype, const struct ledger_place *place)
 {
-    uint64_t end = first + pages;
-    struct ledger_place at = place != NULL ? *place : find(l, first);
+    struct ledger_place at =
+        place != NULL && (place->left != NULL || place->right != NULL) ? *place : find(l, first);
 
-    ASSERT(pages != 0);
-    l->mappings++;
     edge_init(&mapping->first, first);
     edge_init(&mapping->last, end);
     if (UNLIKELY(!is_apart(&at, first, end))) {
@@ -264,6 +297,34 @@ void ledger_add(struct ledger *l, struct ledger_mapping *mapping, uint64_t first
     mapping->first.refs = 1;
     mapping->first.memtype = (uint8_t)memtype;
     tree_insert_after(&l->edges, at.left != NULL ? &at.left->node : NULL, &mapping->first.node);
+}
+
+void ledger_add(struct ledger *l, struct ledger_mapping *mapping, uint64_t first, uint64_t pages,
+                enum memtype memtype, const struct ledger_place *place)
+{
+    ASSERT(pages != 0);
+    if (l->mappings == 0)
+        l->plain_type = memtype;
+    if (LIKELY(ledger_is_plain(l))) {
+        ASSERT(memtype == l->plain_type); /* else nobody asked ledger_check() */
+        list(l, mapping, first, first + pages);
+    } else {
+        add_edges(l, mapping, first, first + pages, memtype, place);
+    }
+    l->mappings++;
+}
+
+void ledger_draw(struct ledger *l)
+{
+    struct ledger_edge *edge = l->plain;
+
+    l->plain = NULL;
+    while (edge != NULL) {
+        struct ledger_mapping *mapping = CONTAINER_OF(edge, struct ledger_mapping, first);
+
+        edge = edge->next;
+        add_edges(l, mapping, mapping->first.node.key, mapping->last.node.key, l->plain_type, NULL);
+    }
 }
 
 /* ---- removing ---- */
@@ -281,7 +342,7 @@ static void remove_from_island(struct ledger_edge *first, struct ledger_edge *la
     leave(last);
 }
 
-void ledger_remove(struct ledger *l, struct ledger_mapping *mapping)
+static __attribute__((noinline)) void remove_edges(struct ledger *l, struct ledger_mapping *mapping)
 {
     uint64_t end = mapping->last.node.key;
     struct ledger_edge *edge = leader_of(l, &mapping->first);
@@ -298,6 +359,15 @@ void ledger_remove(struct ledger *l, struct ledger_mapping *mapping)
         release(l, &mapping->last);
     }
     release(l, &mapping->first);
+}
+
+void ledger_remove(struct ledger *l, struct ledger_mapping *mapping)
+{
+    ASSERT(l->mappings != 0);
+    if (LIKELY(ledger_is_plain(l)))
+        unlist(l, mapping);
+    else
+        remove_edges(l, mapping);
     l->mappings--;
 }
 
@@ -308,6 +378,12 @@ void ledger_split(struct ledger *l, struct ledger_mapping *mapping, uint64_t at,
     struct ledger_edge *edge;
 
     ASSERT(mapping->first.node.key < at && at < last->node.key);
+    l->mappings++;
+    if (ledger_is_plain(l)) {
+        list(l, tail, at, last->node.key);
+        last->node.key = at;
+        return;
+    }
     open_island(l, leader_of(l, &mapping->first));
     edge_init(&tail->last, last->node.key);
     join(leader_of(l, last), &tail->last);
@@ -324,18 +400,21 @@ void ledger_split(struct ledger *l, struct ledger_mapping *mapping, uint64_t at,
         edge = last;
     }
     join(edge, &tail->first);
-    l->mappings++;
 }
 
 void ledger_unsplit(struct ledger *l, struct ledger_mapping *mapping, struct ledger_mapping *tail)
 {
-    uint64_t first = mapping->first.node.key;
-    uint64_t pages = tail->last.node.key - first;
-    enum memtype memtype = MEMTYPE_UC;
-    bool is_in_force_here = ledger_type(l, first, &memtype);
+    uint64_t first = mapping->first.node.key, end = tail->last.node.key;
+    enum memtype memtype;
 
-    ASSERT(is_in_force_here && mapping->last.node.key == tail->first.node.key);
+    ASSERT(mapping->last.node.key == tail->first.node.key);
+    if (ledger_is_plain(l)) {
+        ledger_remove(l, tail);
+        mapping->last.node.key = end;
+        return;
+    }
+    memtype = (enum memtype)leader_of(l, &mapping->first)->memtype;
     ledger_remove(l, tail);
     ledger_remove(l, mapping);
-    ledger_add(l, mapping, first, pages, memtype, NULL);
+    ledger_add(l, mapping, first, end - first, memtype, NULL);
 }

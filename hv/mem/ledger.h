@@ -16,6 +16,9 @@
  * A mapping adds one to every segment between its edges. Edges of several mappings at one page form a ring:
  * one of them leads, is in the tree and speaks for all; when its mapping goes, the next one takes its place.
  *
+ * As long as all mappings of a ledger have one type nobody asks where they lie: they are only listed (plain), and the
+ * edges are drawn when a wish of another type, or a question, comes.
+ *
  * Most mappings overlap no other one. Such an island, or several mappings of exactly the same run, is in the
  * tree with its first edge only; the last edge is parked at that one (twin) and goes into the tree when
  * another mapping overlaps the island.
@@ -46,8 +49,10 @@ struct ledger_mapping {
 };
 
 struct ledger {
-    struct tree edges;
+    struct tree edges; /* empty: the mappings are plain */
     uint64_t mappings;
+    struct ledger_edge *plain; /* first edges of plain mappings, doubly linked */
+    enum memtype plain_type;   /* of all of them */
 };
 
 /* Where a page lies between the edges of the tree. Valid until the ledger changes. */
@@ -56,11 +61,12 @@ struct ledger_place {
     struct ledger_edge *right; /* the first edge right of it, or NULL */
 };
 
-/* A type to map with; when it is not fixed, any will do. */
+/* A type to map with; when it is not fixed, memtype is what it is where no type is in force. */
 struct ledger_wish {
     enum memtype memtype;
     bool fixed;
-    struct ledger_place place; /* out: of the run that was checked last */
+    struct ledger_place
+        place; /* out: of the run that was checked last; empty while the mappings are plain */
 };
 
 /* A part of a run. */
@@ -69,22 +75,30 @@ struct ledger_part {
     uint64_t pages;
 };
 
+/* Draw the edges of plain mappings. What needs them calls it; the outcome of no call depends on it. */
+void ledger_draw(struct ledger *l);
+
+/* True when only the list of mappings is kept. */
+static inline bool ledger_is_plain(const struct ledger *l)
+{
+    return l->edges.root == NULL;
+}
+
 /* True, and *memtype set, when the page has a type in force. */
-bool ledger_type(const struct ledger *l, uint64_t page, enum memtype *memtype);
+bool ledger_type(struct ledger *l, uint64_t page, enum memtype *memtype);
 
 /*
  * HV_OK, or HV_E_CACHE_CONFLICT when a page of the run is in force with another type than the wish has. The
  * first type in force that is found fixes a wish that was open. pages is not 0, here and below.
  */
-hv_status_t ledger_check(const struct ledger *l, uint64_t first, uint64_t pages,
+hv_status_t ledger_check(struct ledger *l, uint64_t first, uint64_t pages,
                          struct ledger_wish *wish) MUST_CHECK;
 
 /*
  * Parts of the run of which no page has a type in force: true, and *part is the first one that lies at or
  * behind part->first + part->pages. Start with {first, 0}.
  */
-bool ledger_next_free(const struct ledger *l, uint64_t first, uint64_t pages,
-                      struct ledger_part *part);
+bool ledger_next_free(struct ledger *l, uint64_t first, uint64_t pages, struct ledger_part *part);
 
 /*
  * Record a mapping. ledger_check() has said HV_OK; when it was asked for this run and nothing changed since,

@@ -185,7 +185,7 @@ struct hv_mmio_op {
     uint64_t section_page;
     uint32_t flags;
     hv_handle_t section;
-    uint64_t core[6];
+    uint64_t core[12];
 };
 
 enum hv_mmio_batch_flags {

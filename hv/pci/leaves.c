@@ -182,7 +182,7 @@ static void settle_edges(struct hv_bar_state *bar, uint64_t first, uint64_t end,
     }
 }
 
-void leaves_release_held(struct hv_range *range, struct leaves_change *change)
+static void release_held(struct hv_range *range, struct leaves_change *change)
 {
     change->tables += range->held;
     range->bar->held_tables -= range->held;
@@ -195,21 +195,23 @@ static void release_edges(struct hv_bar_state *bar, uint64_t first, uint64_t end
 {
     for (struct hv_range *range = range_of(tree_find_ge(&bar->ranges, first));
          range && range->node.key <= end; range = range_of(tree_next(&range->node)))
-        leaves_release_held(range, change);
+        release_held(range, change);
 }
 
 /* ---- steps ---- */
 
-static void step_begin(struct vm *vm, const struct leaves_change *change)
+static inline void step_begin(struct vm *vm, const struct leaves_change *change)
 {
     if (!change->is_section_held)
         lock_acquire(&section_lock);
-    lock_acquire(&vm->tables_lock);
+    if (!change->is_tables_held)
+        lock_acquire(&vm->tables_lock);
 }
 
-static void step_end(struct vm *vm, const struct leaves_change *change)
+static inline void step_end(struct vm *vm, const struct leaves_change *change)
 {
-    lock_release(&vm->tables_lock);
+    if (!change->is_tables_held)
+        lock_release(&vm->tables_lock);
     if (!change->is_section_held)
         lock_release(&section_lock);
 }
@@ -255,6 +257,17 @@ static void join_edges(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
     if (pages > 1)
         join_around(bar, first + pages - 1, &change->flush);
     step_end(vm, change);
+}
+
+void leaves_take_held(struct hv_bar_state *bar, struct hv_range *chain,
+                      struct leaves_change *change)
+{
+    if (LIKELY(bar->held_tables == 0))
+        return;
+    step_begin(vm_of(bar), change);
+    for (struct hv_range *range = chain; range; range = range->next)
+        release_held(range, change);
+    step_end(vm_of(bar), change);
 }
 
 static inline void finish_window(struct hv_bar_state *bar, uint64_t first, uint64_t end,
@@ -316,10 +329,18 @@ void leaves_finish(struct vm *vm, struct leaves_change *change)
 {
     uint64_t left = change->tables - change->flush.taken;
 
+    ASSERT(change->flush.taken <= change->tables);
+    if (left != 0) {
+        if (!change->is_tables_held)
+            lock_acquire(&vm->tables_lock);
+        change->is_tables_held = true;
+        pt_pool_unreserve(&vm->pool, left);
+    }
+    if (change->is_tables_held)
+        lock_release(&vm->tables_lock);
+    change->is_tables_held = false;
     if (change->flush.needed)
         vm_flush(vm, &change->flush);
-    ASSERT(change->flush.taken <= change->tables);
-    leaves_cancel(vm, left);
 }
 
 /* ---- a BAR comes and goes ---- */

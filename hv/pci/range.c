@@ -34,6 +34,14 @@ struct change {
     struct leaves_change leaves;
     uint64_t pages; /* of all windows */
     bool retypes;   /* a frame that stays mapped gets another type: no VP may run meanwhile */
+    bool
+        forgets; /* types were forgotten before the leaves follow: section_lock is kept until then */
+    /* Of the op before, which the next one often shares: nothing of it can have changed meanwhile. */
+    struct hv_bar_state *bar; /* that it named, or NULL */
+    struct hv_range *next;    /* the range behind its window, or NULL */
+    struct section *section;  /* what `handle` gives with `flags`, or NULL */
+    hv_handle_t handle;
+    uint32_t flags;
 };
 
 static struct records_change *records_of(struct hv_mmio_op *op)
@@ -162,6 +170,18 @@ static bool replaces_own_frames(const struct hv_range *overlap, const struct hv_
     return false;
 }
 
+/* A frame changes its type while it stays mapped: until that is done no VP may run. */
+static void stop_vps(struct change *change)
+{
+    hv_status_t status;
+
+    if (change->retypes)
+        return;
+    status = hv_vm_pause_vps(change->device->host->vm, 0);
+    ASSERT(status == HV_OK);
+    change->retypes = true;
+}
+
 /* The ranges that went no longer fix a type: their frames may get another one. */
 static void forget_types(struct change *change, const struct records_change *records,
                          const struct hv_range *made)
@@ -170,21 +190,29 @@ static void forget_types(struct change *change, const struct records_change *rec
         if (!mapping_overlaps(&range->map, made->map.section, made->map.section_page,
                               made->map.pages))
             continue;
-        if (range->map.memtype != made->map.memtype && !change->retypes) {
-            hv_status_t paused = hv_vm_pause_vps(change->device->host->vm, 0);
-
-            ASSERT(paused == HV_OK);
-            change->retypes = true;
-        }
+        if (range->map.memtype != made->map.memtype)
+            stop_vps(change);
         mapping_remove(&range->map);
         range->typed = false;
+        change->forgets = true;
     }
 }
 
 /* ---- create: the change ---- */
 
-static void fill_record(struct hv_range *range, struct hv_bar_state *bar,
-                        const struct hv_mmio_op *op, struct section *section, enum memtype memtype)
+static inline struct pt_attr attr_of(uint32_t flags, enum memtype memtype)
+{
+    return (struct pt_attr){
+        .rights = by_rights[RIGHTS(flags)].rights,
+        .memtype = (uint8_t)memtype,
+        .ignore_pat = (flags & HV_MMIO_IGNORE_GUEST_PAT) != 0,
+        .max_level = largest_leaf(flags),
+    };
+}
+
+static inline void fill_record(struct hv_range *range, struct hv_bar_state *bar,
+                               const struct hv_mmio_op *op, struct section *section,
+                               enum memtype memtype)
 {
     range->node.key = op->bar_page;
     range->map.section = section;
@@ -193,10 +221,7 @@ static void fill_record(struct hv_range *range, struct hv_bar_state *bar,
     range->map.pages = op->page_count;
     range->map.memtype = memtype;
     range->bar = bar;
-    range->attr.rights = by_rights[RIGHTS(op->flags)].rights;
-    range->attr.memtype = (uint8_t)memtype;
-    range->attr.ignore_pat = (op->flags & HV_MMIO_IGNORE_GUEST_PAT) != 0;
-    range->attr.max_level = largest_leaf(op->flags);
+    range->attr = attr_of(op->flags, memtype);
     range->flags = op->flags & ~(uint32_t)HV_MMIO_REPLACE;
     range->typed = true;
     range->held = 0;
@@ -217,21 +242,29 @@ static bool has_quota(const struct hv_bar_state *bar, const struct hv_mmio_op *o
     return count + (op->kind == HV_MMIO_OP_CREATE) <= PCI_RANGES_PER_DEV;
 }
 
-/* Where a new range goes. */
-struct place {
-    struct hv_bar_state *bar;
-    struct hv_range *below;   /* the last one that begins at or before its end */
-    struct hv_range *overlap; /* the first one that reaches into it, or NULL */
-};
+static void free_reserved(struct hv_range *made, const struct records_change *records)
+{
+    record_free(records->cut[0]);
+    record_free(records->cut[1]);
+    record_free(made);
+}
 
-/* Check 9 and the change of the records. */
+/* Carve the window, and what that means for types. */
+static NOINLINE void carve(struct change *change, struct hv_bar_state *bar,
+                           const struct hv_mmio_op *op, const struct hv_range *made,
+                           struct records_change *records)
+{
+    records_carve(bar, op->bar_page, op->page_count, records);
+    forget_types(change, records, made);
+}
+
+/* Check 9 and the change of the records. `overlap`: the first range in the window; `below`: its neighbour below. */
 static hv_status_t make_range(struct change *change, struct hv_mmio_op *op,
-                              const struct place *place, struct section *section,
-                              const struct ledger_wish *wish)
+                              struct hv_range *overlap, struct hv_range *below,
+                              struct section *section, const struct ledger_wish *wish)
 {
     struct records_change *records = records_of(op);
-    struct hv_range *overlap = place->overlap;
-    struct hv_bar_state *bar = place->bar;
+    struct hv_bar_state *bar = change->bar;
     struct hv_range *made;
     hv_status_t status;
 
@@ -241,64 +274,131 @@ static hv_status_t make_range(struct change *change, struct hv_mmio_op *op,
     if (!made)
         return HV_E_NO_MEMORY;
     fill_record(made, bar, op, section, wish->memtype);
-    records->cut[0] = records->cut[1] = NULL;
-    records->gone = NULL;
+    records->cut[0] = records->cut[1] = records->gone = NULL;
+    records->old_section = NULL;
     if (UNLIKELY(overlap != NULL) && !records_reserve(bar, op->bar_page, op->page_count, records)) {
         record_free(made);
         return HV_E_NO_MEMORY;
     }
     status = leaves_reserve(bar, op->bar_page, op->page_count, made, &records->tables);
     if (status != HV_OK) {
-        record_free(records->cut[0]);
-        record_free(records->cut[1]);
-        record_free(made);
+        free_reserved(made, records);
         return status;
     }
     records->made = made;
     records->pages = op->page_count;
     if (UNLIKELY(overlap != NULL)) {
-        records_carve(bar, op->bar_page, op->page_count, records);
-        forget_types(change, records, made);
+        carve(change, bar, op, made, records);
+        below = range_of(tree_find_le(&bar->ranges, op->bar_page));
     }
     if (UNLIKELY(wish->memtype != MEMTYPE_WB))
         mapping_flush_stale(section, op->section_page, op->page_count);
     mapping_add(&made->map, overlap ? NULL : &wish->place);
-    records_insert(made,
-                   overlap ? range_of(tree_find_le(&bar->ranges, op->bar_page)) : place->below);
+    records_insert(made, below);
     return HV_OK;
 }
 
-/* Checks 6 to 9 of the contract, then the change. */
-static hv_status_t create_in_section(struct change *change, struct hv_bar_state *bar,
-                                     struct hv_mmio_op *op, struct section *section)
+/* A page that is mapped has its table; else tables may be missing. */
+static bool may_lack_tables(const struct hv_range *range, const struct section *section)
 {
-    uint64_t last = op->bar_page + op->page_count - 1;
-    struct hv_range *below = range_of(tree_find_le(&bar->ranges, last));
-    struct hv_range *overlap = NULL;
+    return range->map.pages > 1 || section_facts(range->map.section)->is_reserved ||
+           section_facts(section)->is_reserved;
+}
+
+/*
+ * Likewise, when the window is exactly one range of a few pages: the busiest way of REPLACE. The record stays, with
+ * another aim. Its types are forgotten at once, so section_lock is kept until the leaves have followed.
+ */
+static hv_status_t retarget(struct change *change, struct hv_mmio_op *op, struct hv_range *range,
+                            struct section *section, enum memtype memtype)
+{
+    struct records_change *records = records_of(op);
+
+    records->tables = 0;
+    if (may_lack_tables(range, section)) {
+        hv_status_t status =
+            leaves_reserve(change->bar, op->bar_page, op->page_count, NULL, &records->tables);
+
+        if (status != HV_OK)
+            return status;
+    }
+    if (UNLIKELY(range->map.memtype != memtype) &&
+        mapping_overlaps(&range->map, section, op->section_page, op->page_count))
+        stop_vps(change);
+    records->pages = op->page_count;
+    records->cut[0] = records->cut[1] = records->gone = NULL;
+    records_retarget(range, section, op->section_page, op->flags & ~(uint32_t)HV_MMIO_REPLACE,
+                     attr_of(op->flags, memtype), records);
+    change->forgets = true;
+    change->next = range_of(tree_next(&range->node));
+    return HV_OK;
+}
+
+/* The first range in the window, or NULL; then *below is the neighbour below. */
+static inline struct hv_range *find_overlap(const struct change *change,
+                                            const struct hv_mmio_op *op, struct hv_range **below)
+{
+    const struct hv_bar_state *bar = change->bar;
+    struct hv_range *range = change->next;
+
+    /* The next op of a batch is mostly about the next range. */
+    if (range && range->node.key == op->bar_page && range->listed && range->bar == bar)
+        return range;
+    *below = range_of(tree_find_le(&bar->ranges, op->bar_page + op->page_count - 1));
+    if (LIKELY(!*below || range_end(*below) <= op->bar_page))
+        return NULL;
+    return records_overlap(bar, op->bar_page, op->page_count);
+}
+
+/* Checks 6 to 9 of the contract, then the change. */
+static hv_status_t create_in_section(struct change *change, struct hv_mmio_op *op,
+                                     struct section *section)
+{
+    struct hv_range *below = NULL, *overlap = find_overlap(change, op, &below);
     struct ledger_wish wish = wish_of(op->flags);
+    bool replaces = overlap && (op->flags & HV_MMIO_REPLACE);
     hv_status_t status;
 
-    if (UNLIKELY(below && range_end(below) > op->bar_page))
-        overlap = records_overlap(bar, op->bar_page, op->page_count);
-
+    change->next = NULL;
     if (!fits(op->section_page, op->page_count, section_facts(section)->pages))
         return HV_E_INVALID_VIEW_SIZE;
-    if (UNLIKELY(overlap != NULL) && (op->flags & HV_MMIO_REPLACE) &&
-        replaces_own_frames(overlap, op, section))
-        status = choose_type_without(bar, op, section, &wish);
+    if (replaces && UNLIKELY(replaces_own_frames(overlap, op, section)))
+        status = choose_type_without(change->bar, op, section, &wish);
     else
         status = mapping_choose_type(section, op->section_page, op->page_count, &wish);
     if (status != HV_OK)
         return status;
-    if (UNLIKELY(overlap != NULL) && !(op->flags & HV_MMIO_REPLACE))
+    if (overlap && !replaces)
         return HV_E_CONFLICTING_ADDRESSES;
-    return make_range(change, op, &(struct place){bar, below, overlap}, section, &wish);
+    if (overlap && overlap->node.key == op->bar_page && overlap->map.pages == op->page_count &&
+        op->page_count <= PAGES_UNDER_SECTION_LOCK)
+        return retarget(change, op, overlap, section, wish.memtype);
+    return make_range(change, op, overlap, below, section, &wish);
+}
+
+/* Check 5. What an op names again it may have again: nothing of the check depends on anything else. */
+static inline hv_status_t take_section(struct change *change, const struct hv_mmio_op *op,
+                                       struct section **section)
+{
+    hv_status_t status;
+
+    if (change->section && op->section == change->handle && op->flags == change->flags) {
+        *section = change->section;
+        section_ref_again(*section, SECTION_USER_RANGE);
+        return HV_OK;
+    }
+    status = section_ref_locked(op->section, by_rights[RIGHTS(op->flags)].access,
+                                SECTION_USER_RANGE, section);
+    change->section = status == HV_OK ? *section : NULL;
+    change->handle = op->section;
+    change->flags = op->flags;
+    return status;
 }
 
 /* Checks 3 to 5, and the rest. */
-static hv_status_t apply_create(struct change *change, struct hv_bar_state *bar,
-                                struct hv_mmio_op *op)
+static hv_status_t apply_create(struct change *change, struct hv_mmio_op *op)
 {
+    struct hv_bar_state *bar = change->bar;
     struct section *section;
     hv_status_t status;
 
@@ -309,11 +409,10 @@ static hv_status_t apply_create(struct change *change, struct hv_bar_state *bar,
         return status;
     if (!fits(op->bar_page, op->page_count, bar->bytes >> PAGE_SHIFT))
         return HV_E_OUT_OF_RANGE;
-    status = section_ref_locked(op->section, by_rights[RIGHTS(op->flags)].access,
-                                SECTION_USER_RANGE, &section);
+    status = take_section(change, op, &section);
     if (status != HV_OK)
         return status;
-    status = create_in_section(change, bar, op, section);
+    status = create_in_section(change, op, section);
     if (UNLIKELY(status != HV_OK))
         section_ref_undo(section, SECTION_USER_RANGE);
     return status;
@@ -341,8 +440,7 @@ static hv_status_t apply_unmap(struct hv_bar_state *bar, struct hv_mmio_op *op)
         return HV_E_NO_MEMORY;
     status = leaves_reserve(bar, op->bar_page, op->page_count, NULL, &records->tables);
     if (status != HV_OK) {
-        record_free(records->cut[0]);
-        record_free(records->cut[1]);
+        free_reserved(NULL, records);
         return status;
     }
     records_carve(bar, op->bar_page, op->page_count, records);
@@ -365,24 +463,31 @@ static hv_status_t apply_destroy(struct hv_bar_state *bar, struct hv_mmio_op *op
 
 /* ---- one op, and its end ---- */
 
+/* Check 2. */
+static inline hv_status_t take_bar(struct change *change, const struct hv_mmio_op *op)
+{
+    if (change->bar && change->bar->index == op->bar)
+        return HV_OK;
+    change->bar = NULL;
+    return device_memory_bar(change->device, op->bar, &change->bar);
+}
+
 /* Caller holds the device's lock and section_lock. */
 static hv_status_t apply(struct change *change, struct hv_mmio_op *op)
 {
-    struct hv_device *device = change->device;
-    struct hv_bar_state *bar;
     hv_status_t status;
 
-    if (op->kind == HV_MMIO_OP_CREATE && device->state >= HV_DEVICE_TEARING_DOWN)
+    if (op->kind == HV_MMIO_OP_CREATE && change->device->state >= HV_DEVICE_TEARING_DOWN)
         return HV_E_INVALID_STATE;
-    status = device_memory_bar(device, op->bar, &bar);
+    status = take_bar(change, op);
     if (status != HV_OK)
         return status;
     if (op->kind == HV_MMIO_OP_CREATE)
-        status = apply_create(change, bar, op);
+        status = apply_create(change, op);
     else if (op->kind == HV_MMIO_OP_UNMAP)
-        status = apply_unmap(bar, op);
+        status = apply_unmap(change->bar, op);
     else if (op->kind == HV_MMIO_OP_DESTROY)
-        status = apply_destroy(bar, op);
+        status = apply_destroy(change->bar, op);
     else
         status = HV_E_INVALID_PARAMETER;
     if (status == HV_OK) {
@@ -393,20 +498,13 @@ static hv_status_t apply(struct change *change, struct hv_mmio_op *op)
 }
 
 /* Bring the tables in line with what the op did to the records, later ones included. */
-static void derive(struct change *change, struct hv_mmio_op *op)
+static inline void derive(struct change *change, struct hv_mmio_op *op)
 {
     struct hv_bar_state *bar = &change->device->bar[op->bar];
     const struct records_change *records = records_of(op);
     struct hv_range *made = records->made;
 
-    if (UNLIKELY(bar->held_tables != 0)) {
-        struct vm *vm = change->device->host->vm;
-
-        lock_acquire(&vm->tables_lock);
-        for (struct hv_range *range = records->gone; range; range = range->next)
-            leaves_release_held(range, &change->leaves);
-        lock_release(&vm->tables_lock);
-    }
+    leaves_take_held(bar, records->gone, &change->leaves);
     if (made && made->listed && made->map.pages == records->pages)
         leaves_derive_range(made, &change->leaves);
     else
@@ -414,17 +512,19 @@ static void derive(struct change *change, struct hv_mmio_op *op)
 }
 
 /* After the flush: types and references. Caller holds section_lock. */
-static void release_gone(const struct records_change *records)
+static inline void release(struct records_change *records)
 {
     for (struct hv_range *range = records->gone; range; range = range->next) {
         if (range->typed)
             mapping_remove(&range->map);
         range->last = section_unref_locked(range->map.section, SECTION_USER_RANGE);
     }
+    if (records->old_section && !section_unref_locked(records->old_section, SECTION_USER_RANGE))
+        records->old_section = NULL;
 }
 
 /* Sections that nobody has any more, and the records. No lock but the device's. */
-static void free_gone(const struct records_change *records)
+static inline void free_released(const struct records_change *records)
 {
     for (struct hv_range *range = records->gone, *next; range; range = next) {
         next = range->next;
@@ -432,6 +532,8 @@ static void free_gone(const struct records_change *records)
             section_destroy(range->map.section);
         record_free(range);
     }
+    if (UNLIKELY(records->old_section != NULL))
+        section_destroy(records->old_section);
 }
 
 static void section_hold(struct change *change, bool hold)
@@ -445,22 +547,26 @@ static void section_hold(struct change *change, bool hold)
         lock_release(&section_lock);
 }
 
-/* Everything behind the bar: nothing can fail. Leaves without section_lock. */
+/* Everything behind the bar: nothing can fail. */
 static void commit(struct change *change, struct hv_mmio_op *ops, uint64_t count)
 {
     struct vm *vm = change->device->host->vm;
 
-    if (change->pages > PAGES_UNDER_SECTION_LOCK && !change->retypes)
+    if (LIKELY(change->pages <= PAGES_UNDER_SECTION_LOCK)) {
+        lock_acquire(&vm->tables_lock);
+        change->leaves.is_tables_held = true;
+    } else if (!change->forgets) {
         section_hold(change, false);
+    }
     for (uint64_t i = 0; i < count; i++)
         derive(change, &ops[i]);
     leaves_finish(vm, &change->leaves);
     section_hold(change, true);
     for (uint64_t i = 0; i < count; i++)
-        release_gone(records_of(&ops[i]));
+        release(records_of(&ops[i]));
     section_hold(change, false);
     for (uint64_t i = 0; i < count; i++)
-        free_gone(records_of(&ops[i]));
+        free_released(records_of(&ops[i]));
 }
 
 static void undo(struct change *change, struct hv_mmio_op *ops, uint64_t count)
@@ -479,14 +585,10 @@ static void undo(struct change *change, struct hv_mmio_op *ops, uint64_t count)
 static hv_status_t run_locked(struct hv_device *device, struct hv_mmio_op *ops, uint64_t count,
                               uint32_t flags, uint64_t *done)
 {
-    struct change change;
+    struct change change = {.device = device, .leaves.is_section_held = true};
     hv_status_t status = HV_OK;
     uint64_t applied = 0;
 
-    change.device = device;
-    change.leaves = (struct leaves_change){.is_section_held = true};
-    change.pages = 0;
-    change.retypes = false;
     lock_acquire(&section_lock);
     while (applied < count) {
         status = apply(&change, &ops[applied]);

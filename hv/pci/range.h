@@ -75,6 +75,14 @@ struct records_change {
     struct hv_range *gone;   /* out of the tree, chained, last one first */
     uint64_t pages;
     uint64_t tables; /* reserved for this change */
+    /*
+     * When the window is exactly one range, that is not replaced but aimed at something else: `made` is that range, and
+     * this is what it was before. Its reference to old_section is still there.
+     */
+    struct section *old_section; /* NULL: made is new */
+    uint64_t old_section_page;
+    uint32_t old_flags;
+    struct pt_attr old_attr;
 };
 
 /* Memory for a record. NULL: none left. record_free() of one that is in no tree and no ledger; NULL is fine. */
@@ -98,6 +106,10 @@ void records_carve(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
 /* Put a range into an empty place. `below`: its neighbour, or NULL when it has none below. */
 void records_insert(struct hv_range *range, struct hv_range *below);
 
+/* Aim a range that fills the window at other pages. Its old types are forgotten, its old reference stays. */
+void records_retarget(struct hv_range *range, struct section *section, uint64_t section_page,
+                      uint32_t flags, struct pt_attr attr, struct records_change *change);
+
 /* Take one whole range out. */
 void records_remove(struct hv_range *range);
 
@@ -119,6 +131,7 @@ struct leaves_change {
     struct pt_flush flush;
     uint64_t tables;      /* reserved; leaves_finish() gives back what is left */
     bool is_section_held; /* the caller keeps section_lock; else each step takes it */
+    bool is_tables_held;  /* likewise vm->tables_lock: no more than 512 leaves in all */
 };
 
 /* Bring the window in line with the records, in steps of at most 512 leaves per hold of vm->tables_lock. */
@@ -128,8 +141,9 @@ void leaves_derive(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
 /* The same for the whole of one range, when it is as it was inserted. */
 void leaves_derive_range(struct hv_range *range, struct leaves_change *change);
 
-/* A range that is out of the tree: what it holds is the change's. Caller holds section_lock and vm->tables_lock. */
-void leaves_release_held(struct hv_range *range, struct leaves_change *change);
+/* A chain of ranges that are out of their BAR's tree: what they hold is the change's. */
+void leaves_take_held(struct hv_bar_state *bar, struct hv_range *chain,
+                      struct leaves_change *change);
 
 /* Flush, and give back tables. The last step. */
 void leaves_finish(struct vm *vm, struct leaves_change *change);

@@ -146,10 +146,43 @@ void records_carve(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
     }
 }
 
+/* What a range is besides its place; its types are not entered now. */
+static inline void aim(struct hv_range *range, struct section *section, uint64_t section_page,
+                       uint32_t flags, struct pt_attr attr)
+{
+    range->map.section = section;
+    range->map.section_page = section_page;
+    range->map.memtype = (enum memtype)attr.memtype;
+    range->flags = flags;
+    range->attr = attr;
+    if (UNLIKELY(attr.memtype != MEMTYPE_WB))
+        mapping_flush_stale(section, section_page, range->map.pages);
+    mapping_add(&range->map, NULL);
+}
+
+void records_retarget(struct hv_range *range, struct section *section, uint64_t section_page,
+                      uint32_t flags, struct pt_attr attr, struct records_change *change)
+{
+    change->made = range;
+    change->old_section = range->map.section;
+    change->old_section_page = range->map.section_page;
+    change->old_flags = range->flags;
+    change->old_attr = range->attr;
+    mapping_remove(&range->map);
+    aim(range, section, section_page, flags, attr);
+}
+
 void records_undo(struct hv_bar_state *bar, uint64_t first, struct records_change *change)
 {
     struct hv_range *range = change->made;
 
+    if (change->old_section) {
+        mapping_remove(&range->map);
+        section_ref_undo(range->map.section, SECTION_USER_RANGE);
+        aim(range, change->old_section, change->old_section_page, change->old_flags,
+            change->old_attr);
+        return;
+    }
     if (range) {
         unlist(range);
         mapping_remove(&range->map);

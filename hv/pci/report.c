@@ -90,8 +90,7 @@ static void print_bar_stats(const struct hv_bar_state *bar, gpa_t unused)
 {
     (void)unused;
     log_line("pci", "00:%02x.0 %s %llu direct pages, %llu trapped reads, %llu writes, %llu failed",
-             bar->device->slot, bar_name(bar->index),
-             (unsigned long long)range_direct_pages(bar),
+             bar->device->slot, bar_name(bar->index), (unsigned long long)range_direct_pages(bar),
              (unsigned long long)bar->trapped_reads, (unsigned long long)bar->trapped_writes,
              (unsigned long long)bar->callback_failures);
 }

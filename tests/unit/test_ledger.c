@@ -184,6 +184,7 @@ static void overlapping_runs(void **state)
     (void)state;
     for (unsigned order = 0; order < 2; order++) {
         add(10, 20, MEMTYPE_WC);
+        ledger_draw(&l);
         add(20, 10, MEMTYPE_WC);
         add(15, 10, MEMTYPE_WC);
         add(5, 50, MEMTYPE_WC);
@@ -218,6 +219,7 @@ static void second_mapping_at_an_island(void **state)
                 unsigned shared = (first == 8 || first == 14) + (unsigned)(end == 8 || end == 14);
 
                 add(8, 6, MEMTYPE_WT);
+                ledger_draw(&l);
                 add(first, end - first, MEMTYPE_WT);
                 if (same)
                     assert_int_equal(l.edges.count, 1);
@@ -288,7 +290,10 @@ static void misuse_asserts(void **state)
     static struct ledger_mapping never, other;
 
     (void)state;
+    expect_assert_failure(ledger_remove(&l, &never));
     add(10, 10, MEMTYPE_WC);
+    expect_assert_failure(ledger_add(&l, &other, frame_at(40), 1, MEMTYPE_UC, NULL)); /* plain */
+    ledger_draw(&l);
     expect_assert_failure(ledger_remove(&l, &never));
     expect_assert_failure(ledger_split(&l, &never, frame_at(12), &other));
     expect_assert_failure(ledger_split(&l, &record_of(10, 10)->mapping, frame_at(10), &other));
@@ -297,6 +302,36 @@ static void misuse_asserts(void **state)
     expect_assert_failure(ledger_add(&l, &other, frame_at(40), 0, MEMTYPE_WC, NULL));
     expect_assert_failure(ledger_add(&l, &other, frame_at(10), 1, MEMTYPE_UC, NULL));
     expect_assert_failure(ledger_add(&l, &other, frame_at(10), 10, MEMTYPE_UC, NULL));
+}
+
+/* One type needs no edges; another one draws them, whatever was done in between. */
+static void plain_until_asked(void **state)
+{
+    (void)state;
+    add(10, 10, MEMTYPE_WB);
+    add(15, 10, MEMTYPE_WB);
+    add(40, 4, MEMTYPE_WB);
+    split(record_of(10, 10), 6);
+    drop(40, 4);
+    assert_int_equal(check(0, 100, MEMTYPE_WB), HV_OK);
+    assert_true(ledger_is_plain(&l));
+    assert_int_equal(check(25, 5, MEMTYPE_UC), HV_OK); /* beside them */
+    assert_false(ledger_is_plain(&l));
+    assert_int_equal(check(24, 5, MEMTYPE_UC), HV_E_CACHE_CONFLICT);
+    add(25, 5, MEMTYPE_UC);
+    drop(16, 4);
+    assert_int_equal(type(16), MEMTYPE_WB);
+    drop(15, 10);
+    assert_int_equal(type(16), -1);
+    drop(10, 6);
+    drop(25, 5);
+    assert_empty();
+    assert_true(ledger_is_plain(&l));
+    add(10, 10, MEMTYPE_UC); /* plain again, of another type */
+    assert_true(ledger_is_plain(&l));
+    assert_int_equal(type(19), MEMTYPE_UC);
+    drop(10, 10);
+    assert_empty();
 }
 
 /* ---- against a flat model ---- */
@@ -493,6 +528,7 @@ int main(void)
         cmocka_unit_test_setup(run_at_the_last_frame, setup),
         cmocka_unit_test_setup(split_is_as_if_added_as_two, setup),
         cmocka_unit_test_setup(misuse_asserts, setup),
+        cmocka_unit_test_setup(plain_until_asked, setup),
         cmocka_unit_test_setup(random_operations_match_the_model, setup),
     };
 
