@@ -136,6 +136,8 @@ hv_status_t lab_pause(struct lab *lab)
 {
     hv_status_t status = HV_OK, resumed;
 
+    if (lab->arg[0] == LAB_PAUSE_FOR_GOOD)
+        return hv_vm_pause_vps(inspect_vm(lab->device), 0);
     if (lab->arg[0] > LAB_PAUSE_DEPTH)
         return HV_E_INVALID_PARAMETER_1;
     lab->result[0] = LAB_NONE_DONE;

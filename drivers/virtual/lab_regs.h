@@ -183,7 +183,7 @@ enum lab_command {
      * Pauses the VPs `depth` times, runs the batch if the count is not 0, and resumes as often as it paused, all
      * inside this command: a guest that stayed paused could not resume itself. -> what the batch has as RESULT(0)
      * (LAB_NONE_DONE without one), pauses done, resumes done; all three are written also on failure. Status: of the
-     * first of these calls that failed.
+     * first of these calls that failed. Depth LAB_PAUSE_FOR_GOOD: one pause without a resume, which ends the VM.
      * RESUME: one hv_vm_resume_vps: HV_E_INVALID_STATE, as nothing is paused.
      */
     LAB_CMD_PAUSE = 43,
@@ -195,6 +195,7 @@ enum lab_command {
 #define LAB_MAPPINGS             1088u /* more than a device may have apertures (1024) */
 #define LAB_BUFFER_BYTES         0x2000u
 #define LAB_PAUSE_DEPTH          16u
+#define LAB_PAUSE_FOR_GOOD       (~0ull)
 #define LAB_ROM_BYTES            0x10000u
 
 #define LAB_TRAP_LOG             64u /* TRAP_GET of anything older or not yet recorded: HV_E_NOT_FOUND */

@@ -106,7 +106,7 @@ class Result:
 
 
 # Runs that must end the VM, and only the VM.
-FATAL = ["fetch", "triple", "walk", "hlt"]
+FATAL = ["fetch", "triple", "walk", "hlt", "pause"]
 TRACE = "c\n" + ORACLE_STOPS * "trace-mem on\nc\ntrace-mem off\nc\n"
 # Bochs calls a triple fault in an SVM guest a panic and stops in its debugger; when told to go on, the exit comes.
 FATAL_OPTIONS = {("triple", "bochs-npt"): {"script": "c\nc\n", "panics": ", cpu0=report"}}

@@ -7,6 +7,7 @@ CAUSES = {
     "fetch": "instruction fetch from a page that is not executable memory",
     "triple": "triple fault",
     "walk": "a guest page table lies in memory that cannot hold one",
+    "pause": "paused by a device that did not resume it",
     "hlt": "the guest halted and no interrupt source exists",
 }
 

@@ -49,6 +49,13 @@ static void walk(void)
     walk_at(AT + 1);
 }
 
+/* A device that pauses the VPs from its callback and returns without a resume. */
+static void pause(void)
+{
+    say("# about to be paused for good\n");
+    (void)LAB(LAB_CMD_PAUSE, LAB_PAUSE_FOR_GOOD, 0, 0, 0);
+}
+
 static void halt(void)
 {
     say("# about to halt with interrupts off\n");
@@ -64,6 +71,7 @@ bool fatal_run(const char *which)
     } runs[] = {{"fetch", fetch, true},
                 {"triple", triple, false},
                 {"walk", walk, true},
+                {"pause", pause, true},
                 {"hlt", halt, false}};
 
     for (unsigned i = 0; i < COUNT_OF(runs); i++) {

@@ -448,6 +448,9 @@ static void test_pause(void **state)
     }
     assert_int_equal(RUN(LAB_CMD_PAUSE, 1, 0, LAB_BATCH_OPS + 1, 0), HV_E_OUT_OF_RANGE);
     assert_int_equal(world.vm.pauses, 0);
+    assert_int_equal(RUN(LAB_CMD_PAUSE, LAB_PAUSE_FOR_GOOD, 0, 0, 0), HV_OK);
+    assert_int_equal(world.vm.pauses, 1);
+    assert_int_equal(RUN(LAB_CMD_RESUME, 0), HV_OK);
 }
 
 /* ---- section commands ---- */
