@@ -19,8 +19,8 @@ void fake_space_open(void)
 
 void space_image(hva_t *start, hva_t *end)
 {
-    *start = HVA(FAKE_IMAGE_START);
-    *end = HVA(FAKE_IMAGE_END);
+    *start = HVA(FAKE_IMAGE_START + fake_space.image_up);
+    *end = HVA(FAKE_IMAGE_END + fake_space.image_up);
 }
 
 void space_flush(uint64_t address, uint64_t pages)

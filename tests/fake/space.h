@@ -16,6 +16,7 @@
 struct fake_space {
     uint64_t flushes; /* so far, and of how many pages */
     uint64_t flushed_pages;
+    uint64_t image_up; /* how far above FAKE_IMAGE_START the image lies */
 };
 
 extern struct fake_space fake_space;

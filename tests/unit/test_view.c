@@ -499,6 +499,15 @@ static void scattered_frames_make_one_view(void **state)
                          frame_of_page(section, page).v);
     assert_int_equal(hv_space.root.leaves[1] + hv_space.root.leaves[2] * 512, 1027);
     unmap_ok(call.base);
+    call = whole(section);
+    call.offset =
+        MIB(2); /* three runs of a page, and no promise of more tables than the pages can take */
+    call.bytes = 3 * PAGE_BYTES;
+    map_ok(&call);
+    for (uint64_t page = 0; page < 3; page++)
+        assert_int_equal(leaf_at(call.base + page * PAGE_BYTES).frame.v,
+                         frame_of_page(section, 512 + page).v);
+    unmap_ok(call.base);
     close_handle(section);
     fragment(&all, &pages, true);
 }

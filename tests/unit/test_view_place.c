@@ -97,6 +97,38 @@ static void the_image_and_page_0_are_never_given_out(void **state)
     close_handle(section);
 }
 
+static void wherever_the_image_is_it_is_kept(void **state)
+{
+    const struct {
+        uint64_t up;
+        hv_status_t below_4_gib; /* at its last block, or what would be that */
+    } cases[] = {
+        {GIB(8ull), HV_OK},
+        {GIB(4ull) - FAKE_IMAGE_START, HV_OK},
+        {GIB(4ull) - FAKE_IMAGE_END, HV_E_CONFLICTING_ADDRESSES},
+        {GIB(4ull) - FAKE_IMAGE_END + KIB(64), HV_E_CONFLICTING_ADDRESSES},
+    };
+    hv_handle_t section = make(KIB(64), 0);
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct map_call last = whole(section), first = whole(section);
+
+        fake_space.image_up = cases[i].up;
+        view_init();
+        last.base = GIB(4ull) - KIB(64);
+        first.base = FAKE_IMAGE_START;
+        assert_int_equal(map_try(&last), cases[i].below_4_gib);
+        map_ok(&first);
+        unmap_ok(first.base);
+        if (cases[i].below_4_gib == HV_OK)
+            unmap_ok(last.base);
+    }
+    fake_space.image_up = 0;
+    view_init();
+    close_handle(section);
+}
+
 static void explicit_bases_and_the_rest_of_a_block(void **state)
 {
     const uint64_t base = VIEW_BASE + GIB(1);
@@ -192,6 +224,7 @@ int main(void)
         VIEW_TEST(the_lowest_or_the_highest_fit),
         VIEW_TEST(zero_bits_choose_below_4_gib),
         VIEW_TEST(the_image_and_page_0_are_never_given_out),
+        VIEW_TEST(wherever_the_image_is_it_is_kept),
         VIEW_TEST(explicit_bases_and_the_rest_of_a_block),
         VIEW_TEST(an_area_can_be_exhausted),
         VIEW_TEST(alignment_is_given_up_when_room_is_short),
