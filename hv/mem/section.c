@@ -407,11 +407,6 @@ static uint32_t *count_of(struct section *section, enum section_user user)
     return user == SECTION_USER_VIEW ? &section->views : &section->ranges;
 }
 
-bool section_allows(const struct section *section, uint32_t access)
-{
-    return (access & ~section->allowed) == 0;
-}
-
 hv_status_t section_ref_locked(hv_handle_t handle, uint32_t access, enum section_user user,
                                struct section **section)
 {
@@ -420,7 +415,7 @@ hv_status_t section_ref_locked(hv_handle_t handle, uint32_t access, enum section
 
     if (status != HV_OK)
         return status;
-    if (!section_allows(found, access))
+    if ((access & ~found->allowed) != 0)
         return HV_E_SECTION_PROTECTION;
     (*count_of(found, user))++;
     *section = found;

@@ -147,9 +147,6 @@ hv_status_t section_ref_locked(hv_handle_t handle, uint32_t access, enum section
                                struct section **section) MUST_CHECK;
 void section_ref_undo(struct section *section, enum section_user user);
 
-/* Does the section's own protection allow the access? */
-bool section_allows(const struct section *section, uint32_t access);
-
 /* One more reference of the same kind, for a record that was cut in two. Cannot fail. Caller holds section_lock. */
 void section_ref_again(struct section *section, enum section_user user);
 

@@ -65,6 +65,10 @@ void space_view_unreserve(uint64_t tables);
 void space_view_map(hva_t address, hpa_t frame, uint64_t pages, uint8_t rights,
                     enum memtype memtype, uint64_t *tables);
 
+/* Both at once, for one run where nothing is mapped. HV_E_NO_MEMORY: nothing has happened. */
+hv_status_t space_view_map_run(hva_t address, hpa_t frame, uint64_t pages, uint8_t rights,
+                               enum memtype memtype) MUST_CHECK;
+
 /* When it returns no CPU reaches the frames through these addresses. */
 void space_view_unmap(hva_t address, uint64_t pages);
 

@@ -27,15 +27,32 @@ void space_view_unreserve(uint64_t tables)
     lock_release(&hv_space.lock);
 }
 
+/* The lock is held, but not all the time. */
+static void map_steps(hva_t address, hpa_t frame, uint64_t pages, const struct pt_attr *attr,
+                      struct pt_flush *flush)
+{
+    for (;;) {
+        uint64_t done = pt_map_step(&hv_space.root, address.v, frame, pages, attr, flush);
+
+        pages -= done;
+        if (pages == 0)
+            break;
+        address.v += done << PAGE_SHIFT;
+        frame.v += done << PAGE_SHIFT;
+        lock_release(&hv_space.lock);
+        lock_acquire(&hv_space.lock);
+    }
+}
+
 /* Tables that fell out of the tree go back, when no CPU can be walking them any more. */
 static void finish(hva_t address, uint64_t pages, struct pt_flush *flush)
 {
-    bool more = flush->needed;
+    bool more = flush->dead.v != 0;
 
-    if (!more)
-        return;
-    space_flush(address.v, pages);
-    pt_flush_clean(flush);
+    if (flush->needed)
+        space_flush(address.v, pages);
+    if (more)
+        pt_flush_clean(flush);
     while (more) {
         lock_acquire(&hv_space.lock);
         more = pt_flush_done_step(&hv_space.root, flush, TABLES_PER_HOLD);
@@ -46,20 +63,35 @@ static void finish(hva_t address, uint64_t pages, struct pt_flush *flush)
 void space_view_map(hva_t address, hpa_t frame, uint64_t pages, uint8_t rights,
                     enum memtype memtype, uint64_t *tables)
 {
-    struct pt_attr attr = {.rights = rights, .memtype = (uint8_t)memtype, .max_level = MAX_LEVEL};
+    const struct pt_attr attr = {
+        .rights = rights, .memtype = (uint8_t)memtype, .max_level = MAX_LEVEL};
     struct pt_flush flush = {0};
-    uint64_t done;
 
-    for (uint64_t page = 0; page < pages; page += done) {
-        uint64_t skip = page << PAGE_SHIFT;
-
-        lock_acquire(&hv_space.lock);
-        done = pt_map_step(&hv_space.root, address.v + skip, HPA(frame.v + skip), pages - page,
-                           &attr, &flush);
-        lock_release(&hv_space.lock);
-    }
+    lock_acquire(&hv_space.lock);
+    map_steps(address, frame, pages, &attr, &flush);
+    lock_release(&hv_space.lock);
     *tables -= flush.taken;
     finish(address, pages, &flush); /* of single pages that became a large leaf */
+}
+
+hv_status_t space_view_map_run(hva_t address, hpa_t frame, uint64_t pages, uint8_t rights,
+                               enum memtype memtype)
+{
+    const struct pt_attr attr = {
+        .rights = rights, .memtype = (uint8_t)memtype, .max_level = MAX_LEVEL};
+    uint64_t tables = space_view_tables(address, frame, pages, true);
+    struct pt_flush flush = {0};
+    hv_status_t status;
+
+    lock_acquire(&hv_space.lock);
+    status = pt_pool_reserve(&hv_space.pool, tables);
+    if (status == HV_OK) {
+        map_steps(address, frame, pages, &attr, &flush);
+        ASSERT(!flush.needed);
+        pt_pool_unreserve(&hv_space.pool, tables - flush.taken);
+    }
+    lock_release(&hv_space.lock);
+    return status;
 }
 
 void space_view_unmap(hva_t address, uint64_t pages)

@@ -1,6 +1,8 @@
 #include "hv/mem/view.h"
 
 #include "hv/base/lock.h"
+#include "hv/mem/handle.h"
+#include "hv/mem/section_object.h"
 #include "hv/mem/view_record.h"
 
 #define MAX_ZERO_BITS 20u
@@ -17,12 +19,27 @@ struct request {
     uint64_t commit_bytes, offset, bytes;
     uint32_t inherit, allocation, protect;
     struct section *section;
+    uint32_t granted;  /* to the handle */
+    hv_status_t nulls; /* what is to be said about pointers */
     struct view_protection want;
     uint64_t section_page, pages;
     struct area_spot spot;
 };
 
 /* ---- checks ---- */
+
+static hv_status_t find_section(struct request *r)
+{
+    const struct handle_entry *entry = handle_find(r->handle);
+
+    if (entry == NULL)
+        return HV_E_INVALID_HANDLE;
+    if (entry->kind != HANDLE_SECTION)
+        return HV_E_OBJECT_TYPE;
+    r->section = entry->object;
+    r->granted = entry->access;
+    return HV_OK;
+}
 
 static hv_status_t check_numbers(const struct request *r)
 {
@@ -41,19 +58,17 @@ static hv_status_t check_protection(struct request *r)
 {
     hv_status_t status = view_protection(r->protect, &r->want);
 
-    if (status == HV_OK && !section_allows(r->section, r->want.access))
-        status = HV_E_SECTION_PROTECTION;
-    if (status == HV_OK)
-        status = section_ref_locked(r->handle, r->want.access, SECTION_USER_VIEW, &r->section);
-    if (status == HV_OK)
-        section_ref_undo(r->section, SECTION_USER_VIEW); /* the call has one already */
-    return status;
+    if (status != HV_OK)
+        return status;
+    if ((r->want.access & ~r->section->allowed) != 0)
+        return HV_E_SECTION_PROTECTION;
+    return (r->want.access & ~r->granted) != 0 ? HV_E_ACCESS_DENIED : HV_OK;
 }
 
 static hv_status_t check_window(struct request *r)
 {
     uint64_t granularity = r->allocation & HV_VIEW_PAGE_GRANULAR ? PAGE_BYTES : HV_VIEW_GRANULARITY;
-    uint64_t all = section_pages(r->section), left;
+    uint64_t all = r->section->facts.pages, left;
 
     if (r->bytes > VIEW_BYTES)
         return HV_E_INVALID_PARAMETER_3;
@@ -134,17 +149,27 @@ static hv_status_t map(struct request *r)
     return status;
 }
 
+/* All of it, with section_lock held. The view has a reference of its own then, and so has a commit to come. */
 static hv_status_t map_locked(struct request *r)
 {
-    hv_status_t status = check_numbers(r);
+    hv_status_t status = find_section(r);
 
+    if (status != HV_OK)
+        return status;
+    status = r->nulls;
+    if (status == HV_OK)
+        status = check_numbers(r);
     if (status == HV_OK)
         status = check_protection(r);
     if (status == HV_OK)
         status = check_window(r);
     if (status == HV_OK)
         status = check_target(r);
-    return status == HV_OK ? map(r) : status;
+    if (status == HV_OK)
+        status = map(r);
+    if (status == HV_OK)
+        r->section->views += r->commit_bytes != 0 ? 2 : 1;
+    return status;
 }
 
 /*
@@ -167,30 +192,25 @@ hv_status_t hv_section_map_view(hv_handle_t section, hv_handle_t space, void **b
                                 uint64_t *view_size, uint32_t inherit, uint32_t allocation_type,
                                 uint32_t protect)
 {
-    struct request r = {.handle = section,
-                        .base = base != NULL ? (uint64_t)(uintptr_t)*base : 0,
-                        .zero_bits = zero_bits,
-                        .commit_bytes = commit_size,
-                        .offset = section_offset != NULL ? *section_offset : 0,
-                        .bytes = view_size != NULL ? *view_size : 0,
-                        .inherit = inherit,
-                        .allocation = allocation_type,
-                        .protect = protect};
+    struct request r; /* the rest of it is set by the checks */
     hv_status_t status;
 
+    r.handle = section;
+    r.base = base != NULL ? (uint64_t)(uintptr_t)*base : 0;
+    r.zero_bits = zero_bits;
+    r.commit_bytes = commit_size;
+    r.offset = section_offset != NULL ? *section_offset : 0;
+    r.bytes = view_size != NULL ? *view_size : 0;
+    r.inherit = inherit;
+    r.allocation = allocation_type;
+    r.protect = protect;
+    r.nulls = base == NULL        ? HV_E_INVALID_PARAMETER_3
+              : view_size == NULL ? HV_E_INVALID_PARAMETER_7
+                                  : HV_OK;
     if (space != HV_SPACE_HYPERVISOR)
         return HV_E_INVALID_HANDLE;
     lock_acquire(&section_lock);
-    status = section_ref_locked(section, 0, SECTION_USER_VIEW, &r.section);
-    if (status == HV_OK) {
-        status = base == NULL        ? HV_E_INVALID_PARAMETER_3
-                 : view_size == NULL ? HV_E_INVALID_PARAMETER_7
-                                     : map_locked(&r);
-        if (status != HV_OK)
-            section_ref_undo(r.section, SECTION_USER_VIEW);
-        else if (commit_size != 0)
-            section_ref_again(r.section, SECTION_USER_VIEW);
-    }
+    status = map_locked(&r);
     lock_release(&section_lock);
     if (status == HV_OK && commit_size != 0)
         status = commit(&r);

@@ -22,24 +22,30 @@ static uint64_t bytes_of(uint64_t pages)
 
 /* ---- protection ---- */
 
+static void ask(struct view_protection *out, uint8_t rights, uint32_t access)
+{
+    out->rights = rights;
+    out->access = HV_SECTION_MAP_READ | access;
+    out->wish.fixed = false;
+    out->wish.memtype = MEMTYPE_WB;
+}
+
 /* Rights and access of a base value. */
 static hv_status_t decode_base(uint32_t base, struct view_protection *out)
 {
     switch (base) {
     case HV_PAGE_NOACCESS:
-        *out = (struct view_protection){.access = HV_SECTION_MAP_READ};
+        ask(out, 0, 0);
         return HV_OK;
     case HV_PAGE_READONLY:
-        *out = (struct view_protection){.access = HV_SECTION_MAP_READ, .rights = PT_R};
+        ask(out, PT_R, 0);
         return HV_OK;
     case HV_PAGE_READWRITE:
-        *out = (struct view_protection){.access = HV_SECTION_MAP_READ | HV_SECTION_MAP_WRITE,
-                                        .rights = PT_R | PT_W};
+        ask(out, PT_R | PT_W, HV_SECTION_MAP_WRITE);
         return HV_OK;
     case HV_PAGE_EXECUTE: /* the format has no execute-only */
     case HV_PAGE_EXECUTE_READ:
-        *out = (struct view_protection){.access = HV_SECTION_MAP_READ | HV_SECTION_MAP_EXECUTE,
-                                        .rights = PT_R | PT_X};
+        ask(out, PT_R | PT_X, HV_SECTION_MAP_EXECUTE);
         return HV_OK;
     case HV_PAGE_WRITECOPY:
     case HV_PAGE_EXECUTE_READWRITE:
@@ -196,23 +202,34 @@ void view_drop(struct view *view)
     slab_free(&view_slab, view);
 }
 
+/* Leaves for all frames that the view has now. */
+static hv_status_t fill_new(const struct view *view)
+{
+    uint64_t tables, run;
+    hv_status_t status;
+    hpa_t frame;
+
+    if (frames_of(view, 0, &frame, &run) && run == view->pages) /* mostly */
+        return space_view_map_run(view_base(view), frame, run, view->rights, view->memtype);
+    tables = tables_of(view);
+    status = space_view_reserve(tables);
+    if (status == HV_OK)
+        fill(view, 0, view->pages, tables);
+    return status;
+}
+
 hv_status_t view_enter(struct view *view, const struct area_spot *spot)
 {
-    uint64_t tables;
-    hv_status_t status;
+    hv_status_t status = HV_OK;
 
     area_take(spot, &view->slot, bytes_of(view->pages));
-    if (view->rights != 0) {
-        tables = tables_of(view);
-        status = space_view_reserve(tables);
-        if (status != HV_OK) {
-            area_release(spot->area, &view->slot);
-            return status;
-        }
-        fill(view, 0, view->pages, tables);
-    }
-    __atomic_fetch_add(&live, 1, __ATOMIC_RELAXED);
-    return HV_OK;
+    if (view->rights != 0)
+        status = fill_new(view);
+    if (status != HV_OK)
+        area_release(spot->area, &view->slot);
+    else
+        __atomic_fetch_add(&live, 1, __ATOMIC_RELAXED);
+    return status;
 }
 
 void view_leave(struct view *view)
