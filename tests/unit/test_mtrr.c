@@ -218,10 +218,7 @@ static void runs_have_one_type(void **state)
                       {MIB(24) | UC, MASK_40(MIB(8))},
                       {MIB(27) | WC, MASK_40(KIB(64)) & ~VALID}},
          .top_mem2 = GIB(4) + MIB(40)},
-        {.def_type = ON | UC,
-         .variable_count = 1,
-         .variable = {{WB, MASK_40(MIB(1))}},
-         .top_mem2 = GIB(4) + MIB(8)},
+        {.def_type = ON | UC, .top_mem2 = GIB(4) + MIB(8)},
     };
     const uint64_t starts[] = {MIB(1), MIB(23), MIB(24) + 0x5000, GIB(4) - MIB(64), GIB(4)};
 
