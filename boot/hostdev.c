@@ -80,7 +80,7 @@ bool hostdev_parse_bar(const char *text, struct hostdev_bar *out)
 /* False: there is no window, and the log says why. */
 static bool find_window(const struct hostdev_bar *wanted, struct hostpci_bar *bar)
 {
-    struct hostpci_function function;
+    struct hostpci_function function = {0};
     hv_status_t status;
 
     if (!hostpci_find(wanted->vendor, wanted->device, &function)) {

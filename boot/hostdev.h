@@ -32,9 +32,10 @@ struct hostdev_options {
 };
 
 /*
- * Copy the options of `device`. The first "window=pci:VVVV:DDDD:B" becomes base and size of that BAR, with the function's
- * bus mastering off and its memory decoding on; where there is no such function, or its BAR has no address, the
- * option is left out and the log says so. One that cannot be read as such stays: the device refuses it.
+ * Copy the options of `device`. The first "window=pci:VVVV:DDDD:B" becomes base and size of that BAR, with the
+ * function's bus mastering off and its memory decoding on; where there is no such function, or its BAR has no
+ * address, the option is left out and the log says so. One that cannot be read as such stays: the device refuses
+ * it.
  */
 void hostdev_resolve(const struct config_device *device, struct hostdev_options *out);
 

@@ -100,9 +100,11 @@ uint32_t acpi_parse_header(const uint8_t *bytes, size_t count, char signature[5]
 
     if (count < ACPI_HEADER_BYTES)
         return 0;
-    for (unsigned i = 0; i < SIGNATURE_BYTES; i++)
-        signature[i] = bytes[i] > ' ' && bytes[i] <= '~' ? (char)bytes[i] : '?';
+    memcpy(signature, bytes, SIGNATURE_BYTES);
     signature[SIGNATURE_BYTES] = '\0';
+    for (unsigned i = 0; i < SIGNATURE_BYTES; i++)
+        if (signature[i] <= ' ' || signature[i] > '~')
+            signature[i] = '?';
     length = get32(bytes + HEADER_LENGTH);
     return length >= ACPI_HEADER_BYTES && length <= ACPI_MAX_TABLE_BYTES ? length : 0;
 }

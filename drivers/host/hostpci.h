@@ -27,7 +27,10 @@ struct hostpci_bar {
     bool prefetchable;
 };
 
-/* Every function of bus 0 and of the buses behind its bridges, in the order of their addresses, until visit() returns false. */
+/*
+ * Every function of bus 0 and of the buses behind its bridges, in the order of their addresses, until visit()
+ * returns false.
+ */
 void hostpci_scan(bool (*visit)(void *context, const struct hostpci_function *function),
                   void *context);
 

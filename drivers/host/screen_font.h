@@ -14,7 +14,10 @@
 #define FONT_CELL_WIDTH  6u  /* a gap and 5 */
 #define FONT_CELL_HEIGHT 10u /* a gap, 7, and 2 below the line */
 
-/* Dots of one row of a character's cell: bit n is column n from the left. Others than FONT_FIRST..LAST look like '?'. */
+/*
+ * Dots of one row of a character's cell: bit n is column n from the left. Others than FONT_FIRST..LAST look like
+ * '?'.
+ */
 uint32_t font_row(char c, unsigned row);
 
 #endif
