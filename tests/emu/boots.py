@@ -123,9 +123,11 @@ BOOTS = {
     "oracle@bochs-ept": Boot(lab("test=oracle"), "bochs-ept", script=TRACE, look=look_at_trace(oracle.EptAccess)),
     "oracle@bochs-npt": Boot(lab("test=oracle"), "bochs-npt", script=TRACE, look=look_at_trace(oracle.NptAccess)),
     "oracle@qemu-npt": Boot(lab("test=oracle hold"), "qemu-npt", until=HOLDING, dump=True, look=look_at_memory),
-    # the log on the machine's own screen
-    "screen": Boot(lab("test=oracle hold") + "screen = on\n", "qemu-npt", until=HOLDING, picture=True,
-                   look=look_at_screen),
+    # what the hypervisor drives itself: the log on the machine's screen, tables, a real device's BAR
+    "host": Boot("guest = \\guest.elf\nram = 64 split 32\ncmdline = test=oracle hold\nscreen = on\n"
+                 "device = lab window=pci:8086:100e:0\n", "qemu-npt", until=HOLDING, picture=True, look=look_at_screen),
+    "no-card": Boot("guest = \\guest.elf\nram = 64\ncmdline = test=pci\n"
+                    "device = lab window=pci:1234:fff0:0\n", "bochs-npt"),
     # CPUs that cannot do it
     "neither": Boot(lab("test=all"), "bochs-ept", model="athlon64_clawhammer"),
     "neither-amd": Boot(lab("test=all"), "qemu-npt", cpu="qemu64,-svm", **BIG),
