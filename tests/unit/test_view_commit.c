@@ -128,6 +128,9 @@ static void a_failing_allocation_changes_nothing(void **state)
     call.base = VIEW_BASE + KIB(64);
     call.commit_bytes = PAGE_BYTES;
     fail_each(fake_slab_fail, call, HV_E_NO_MEMORY);
+    assert_int_equal(hv_section_commit(later, 2, MIB(28) / PAGE_BYTES - 2), HV_OK);
+    call.commit_bytes = 0; /* runs of frames and of none */
+    fail_each(fake_blocks_fail, call, HV_E_NO_MEMORY);
     close_handle(later);
 }
 
