@@ -397,6 +397,7 @@ static void lab_teardown(void *context)
 
     remove_ranges(
         lab); /* what the guest made is left to the hypervisor, which says so in its log */
+    lab_unmap_all(lab);
     close_handles(lab);
     lab->in_use = false;
 }

@@ -37,6 +37,15 @@ struct lab_trap {
     bool write;
 };
 
+enum lab_mapped { LAB_MAPPED_NOTHING, LAB_MAPPED_VIEW, LAB_MAPPED_IO, LAB_MAPPED_APERTURE };
+
+/* What the lab mapped into the hypervisor's space for the guest. */
+struct lab_mapping {
+    enum lab_mapped kind; /* NOTHING: a free place */
+    uint8_t *address;     /* as it was returned */
+    uint64_t bytes;
+};
+
 struct lab {
     bool in_use;
     struct hv_device *device;
@@ -53,6 +62,8 @@ struct lab {
     struct lab_trap trap[LAB_TRAP_LOG];
     uint8_t scratch[LAB_SCRATCH_BYTES];
     struct hv_mmio_op op[LAB_BATCH_OPS];
+    struct lab_mapping mapping[LAB_MAPPINGS];
+    uint8_t buffer[LAB_BUFFER_BYTES]; /* for copies from and to the guest */
 };
 
 /* Carry out a command: sets lab->status, and lab->result[] when it succeeds. */
@@ -63,5 +74,11 @@ void lab_command(struct lab *lab, uint32_t command);
  * has no frame, nothing was written.
  */
 hv_status_t lab_fill(struct section *section, uint64_t offset, uint64_t bytes, uint64_t seed);
+
+/* FNV-1a (64 bit) over the bytes. */
+uint64_t lab_checksum(const void *bytes, uint64_t count);
+
+/* Unmap whatever the guest's commands mapped: tear-down. */
+void lab_unmap_all(struct lab *lab);
 
 #endif

@@ -92,6 +92,8 @@ static hv_status_t totals(struct lab *lab)
     lab->result[2] = now.ledger_mappings;
     lab->result[3] = now.sections;
     lab->result[4] = now.ranges;
+    lab->result[5] = now.views;
+    lab->result[6] = now.apertures;
     return HV_OK;
 }
 
@@ -151,6 +153,19 @@ static hv_status_t (*const commands[])(struct lab *lab) = {
     [LAB_CMD_SECTION_OPEN] = lab_section_open,
     [LAB_CMD_SECTION_QUERY] = lab_section_query,
     [LAB_CMD_SECTION_COMMIT] = lab_section_commit,
+    [LAB_CMD_VIEW_MAP] = lab_view_map,
+    [LAB_CMD_VIEW_UNMAP] = lab_view_unmap,
+    [LAB_CMD_IO_MAP] = lab_io_map,
+    [LAB_CMD_IO_UNMAP] = lab_io_unmap,
+    [LAB_CMD_APERTURE_CREATE] = lab_aperture_create,
+    [LAB_CMD_APERTURE_DESTROY] = lab_aperture_destroy,
+    [LAB_CMD_MAPPING_READ] = lab_mapping_read,
+    [LAB_CMD_MAPPING_WRITE] = lab_mapping_write,
+    [LAB_CMD_MAPPING_FILL] = lab_mapping_fill,
+    [LAB_CMD_MAPPING_CHECKSUM] = lab_mapping_checksum,
+    [LAB_CMD_MAPPING_LEAF] = lab_mapping_leaf,
+    [LAB_CMD_GUEST_READ] = lab_guest_read,
+    [LAB_CMD_GUEST_WRITE] = lab_guest_write,
     [LAB_CMD_PAUSE] = lab_pause,
     [LAB_CMD_RESUME] = lab_resume,
 };

@@ -67,6 +67,20 @@ hv_status_t lab_section_checksum(struct lab *lab) MUST_CHECK;
 hv_status_t lab_handle_close(struct lab *lab) MUST_CHECK;
 hv_status_t lab_event_create(struct lab *lab) MUST_CHECK;
 
+hv_status_t lab_view_map(struct lab *lab) MUST_CHECK;
+hv_status_t lab_view_unmap(struct lab *lab) MUST_CHECK;
+hv_status_t lab_io_map(struct lab *lab) MUST_CHECK;
+hv_status_t lab_io_unmap(struct lab *lab) MUST_CHECK;
+hv_status_t lab_aperture_create(struct lab *lab) MUST_CHECK;
+hv_status_t lab_aperture_destroy(struct lab *lab) MUST_CHECK;
+hv_status_t lab_mapping_read(struct lab *lab) MUST_CHECK;
+hv_status_t lab_mapping_write(struct lab *lab) MUST_CHECK;
+hv_status_t lab_mapping_fill(struct lab *lab) MUST_CHECK;
+hv_status_t lab_mapping_checksum(struct lab *lab) MUST_CHECK;
+hv_status_t lab_mapping_leaf(struct lab *lab) MUST_CHECK;
+hv_status_t lab_guest_read(struct lab *lab) MUST_CHECK;
+hv_status_t lab_guest_write(struct lab *lab) MUST_CHECK;
+
 hv_status_t lab_bench(struct lab *lab) MUST_CHECK;
 
 #endif

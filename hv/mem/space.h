@@ -75,6 +75,9 @@ void space_view_unmap(hva_t address, uint64_t pages);
 /* Give back warm blocks of tables. */
 void space_view_trim(void);
 
+/* The leaf that translates an address; false: nothing does. */
+bool space_lookup(hva_t address, struct pt_leaf *leaf);
+
 /* The walk of a hypervisor address, for panic reports. */
 void space_dump_walk(hva_t address);
 

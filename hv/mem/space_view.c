@@ -114,3 +114,13 @@ void space_view_trim(void)
     pt_pool_drain(&hv_space.pool);
     lock_release(&hv_space.lock);
 }
+
+bool space_lookup(hva_t address, struct pt_leaf *leaf)
+{
+    bool present;
+
+    lock_acquire(&hv_space.lock);
+    present = pt_lookup(&hv_space.root, address.v, leaf);
+    lock_release(&hv_space.lock);
+    return present;
+}

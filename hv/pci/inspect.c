@@ -2,6 +2,7 @@
 
 #include "hv/base/string.h"
 #include "hv/mem/frames.h"
+#include "hv/mem/space.h"
 #include "hv/pci/range.h"
 
 #define FNV_OFFSET 0xcbf29ce484222325ull
@@ -137,6 +138,20 @@ void inspect_leaf(struct hv_device *device, gpa_t gpa, struct inspect_leaf *leaf
     lock_release(&vm->tables_lock);
 }
 
+void inspect_own_leaf(hva_t address, struct inspect_leaf *leaf)
+{
+    struct pt_leaf found;
+
+    *leaf = (struct inspect_leaf){0};
+    if (space_lookup(address, &found))
+        *leaf = (struct inspect_leaf){
+            .present = true,
+            .rights = found.attr.rights,
+            .memtype = found.attr.memtype,
+            .level = found.level,
+        };
+}
+
 struct vm *inspect_vm(struct hv_device *device)
 {
     return device->host->vm;
@@ -192,11 +207,15 @@ void inspect_totals(struct hv_device *device, struct inspect_totals *totals)
 {
     struct hv_device_host *host = device->host;
 
+    section_trim();
+    view_trim();
     *totals = (struct inspect_totals){
         .free_frames = hv_frames.free_pages,
         .table_pages = host->vm->pool.used_tables,
         .ledger_mappings = mapping_live_count(),
         .sections = section_live_count(),
+        .views = view_live_count(),
+        .apertures = device->apertures.count,
     };
     for (unsigned slot = 0; slot < host->slot_end; slot++)
         if (host->slot[slot])

@@ -7,6 +7,7 @@
 #ifndef HV_PCI_INSPECT_H
 #define HV_PCI_INSPECT_H
 
+#include "hv/mem/view.h"
 #include "hv/pci/device.h"
 #include "hv/vm/vm.h"
 
@@ -38,6 +39,9 @@ struct inspect_leaf {
 /* The second-level leaf of a guest-physical address. */
 void inspect_leaf(struct hv_device *device, gpa_t gpa, struct inspect_leaf *leaf);
 
+/* Likewise of an address of the hypervisor's own; `bits` is 0. */
+void inspect_own_leaf(hva_t address, struct inspect_leaf *leaf);
+
 /* The VM that the device is in. */
 struct vm *inspect_vm(struct hv_device *device);
 
@@ -51,7 +55,11 @@ struct inspect_totals {
     uint64_t ledger_mappings;
     uint64_t sections;
     uint64_t ranges;
+    uint64_t views;     /* and I/O mappings and apertures, of everybody */
+    uint64_t apertures; /* of the device */
 };
+
+/* Gives back what is kept warm first, so that two counts can be compared exactly. */
 
 void inspect_totals(struct hv_device *device, struct inspect_totals *totals);
 

@@ -14,9 +14,9 @@
 static struct {
     uint8_t *base;
     uint64_t bytes;
+    bool read_only;
 } view[MAX_VIEWS];
-uint64_t fake_view_pages;
-static uint64_t live;
+uint64_t fake_view_pages, fake_view_live;
 static unsigned fail_in;
 static uint8_t *next; /* in the area, where every mapping leaves an inaccessible page behind it */
 static uint8_t *end;
@@ -27,7 +27,7 @@ static void die(const char *why)
     abort();
 }
 
-static uint8_t *take_addresses(uint64_t bytes)
+uint8_t *fake_view_addresses(uint64_t bytes)
 {
     uint8_t *base;
 
@@ -59,7 +59,7 @@ hv_status_t view_map_ram(hpa_t frame, uint64_t pages, bool read_only, void **va)
         i++;
     if (i == MAX_VIEWS)
         return HV_E_NO_MEMORY;
-    base = take_addresses(bytes);
+    base = fake_view_addresses(bytes);
     /* An old size of 0 maps shared memory once more. */
     if (mremap(direct(frame), 0, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, base) != base)
         die("fake_view: mremap");
@@ -67,7 +67,8 @@ hv_status_t view_map_ram(hpa_t frame, uint64_t pages, bool read_only, void **va)
         die("fake_view: mprotect");
     view[i].base = base;
     view[i].bytes = bytes;
-    live++;
+    view[i].read_only = read_only;
+    fake_view_live++;
     fake_view_pages += pages;
     *va = base;
     return HV_OK;
@@ -82,7 +83,7 @@ hv_status_t view_unmap_ram(void *va)
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != va)
             die("fake_view: mmap");
         view[i].base = NULL;
-        live--;
+        fake_view_live--;
         fake_view_pages -= view[i].bytes / PAGE_BYTES;
         return HV_OK;
     }
@@ -91,10 +92,20 @@ hv_status_t view_unmap_ram(void *va)
 
 uint64_t view_live_count(void)
 {
-    return live;
+    return fake_view_live;
 }
 
 void fake_view_fail(unsigned nth)
 {
     fail_in = nth;
+}
+
+bool fake_view_ram_at(const void *address, bool *read_only)
+{
+    for (unsigned i = 0; i < MAX_VIEWS; i++)
+        if (view[i].base && (uintptr_t)address - (uintptr_t)view[i].base < view[i].bytes) {
+            *read_only = view[i].read_only;
+            return true;
+        }
+    return false;
 }

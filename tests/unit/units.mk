@@ -90,8 +90,8 @@ test_io_space_SRCS := $(VIEW_KIT_SRCS)
 
 # hv/pci: everything below it is the real thing, on fake memory, slabs and table blocks.
 PCI_WORLD_SRCS := tests/unit/pci_world.c tests/fake/blocks.c tests/fake/phys.c tests/fake/ptstore.c \
-    tests/fake/slab.c tests/fake/view_ram.c tests/fake/vm.c tests/fake/window.c $(EPT_SRCS) $(SECTION_SRCS) \
-    hv/base/log.c hv/mmio/region.c $(PCI_SRCS) hv/vm/pause.c
+    tests/fake/slab.c tests/fake/view_calls.c tests/fake/view_ram.c tests/fake/vm.c tests/fake/window.c $(EPT_SRCS) \
+    $(SECTION_SRCS) hv/base/log.c hv/mmio/region.c $(PCI_SRCS) hv/vm/pause.c
 UNITS += test_range
 test_range_SRCS := $(PCI_WORLD_SRCS)
 UNITS += test_guest_memory
@@ -100,8 +100,10 @@ UNITS += test_aperture
 test_aperture_SRCS := $(PCI_WORLD_SRCS) tests/unit/ram_kit.c
 UNITS += test_bus
 test_bus_SRCS := $(PCI_WORLD_SRCS)
-UNITS += test_lab
-test_lab_SRCS := $(PCI_WORLD_SRCS) $(VIRTUAL_SRCS)
+UNITS += test_lab test_labcalls test_labmapping
+test_lab_SRCS := $(PCI_WORLD_SRCS) $(VIRTUAL_SRCS) tests/unit/lab_kit.c
+test_labcalls_SRCS := $(test_lab_SRCS)
+test_labmapping_SRCS := $(test_lab_SRCS)
 
 
 # The same calls to the real code and to a flat model; every store is watched.
