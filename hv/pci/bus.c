@@ -33,7 +33,7 @@ static bool decode_access(struct hv_device_host *host, uint16_t port, unsigned b
     access->function = (unsigned)FIELD_GET(PCI_ADDRESS_FUNCTION, address);
     access->offset = address & PCI_ADDRESS_REGISTER;
     access->lane = port - PCI_PORT_DATA_OFFSET;
-    access->byte_enable = (unsigned)((BIT(bytes) - 1) << access->lane & 0xf);
+    access->byte_enable = (unsigned)((BIT(bytes) - 1) << access->lane & PCI_ALL_BYTES);
     return (address & PCI_ADDRESS_ENABLE) && FIELD_GET(PCI_ADDRESS_BUS, address) == 0;
 }
 
@@ -136,7 +136,8 @@ static void ecam_write(void *owner, uint64_t offset, unsigned bytes, uint64_t va
     ecam_write_dword(ports->host, offset, (uint32_t)(value << (lane * 8)),
                      (unsigned)(BIT(dword_bytes) - 1) << lane);
     if (bytes == sizeof(uint64_t))
-        ecam_write_dword(ports->host, offset + sizeof(uint32_t), (uint32_t)(value >> 32), 0xf);
+        ecam_write_dword(ports->host, offset + sizeof(uint32_t), (uint32_t)(value >> 32),
+                         PCI_ALL_BYTES);
 }
 
 hv_status_t pci_ecam_open(struct pci_ports *ports)

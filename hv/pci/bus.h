@@ -115,6 +115,7 @@ void pci_ecam_close(struct pci_ports *ports);
 uint32_t pci_config_read(struct hv_device_host *host, unsigned slot, unsigned function,
                          uint32_t offset);
 /* byte_enable: bit i set when byte i of the dword is written. */
+#define PCI_ALL_BYTES 0xfu
 void pci_config_write(struct hv_device_host *host, unsigned slot, unsigned function,
                       uint32_t offset, uint32_t value, unsigned byte_enable);
 

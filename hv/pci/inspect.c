@@ -3,6 +3,7 @@
 #include "hv/base/string.h"
 #include "hv/mem/frames.h"
 #include "hv/mem/space.h"
+#include "hv/pci/config.h"
 #include "hv/pci/range.h"
 
 #define FNV_OFFSET 0xcbf29ce484222325ull
@@ -155,6 +156,17 @@ void inspect_own_leaf(hva_t address, struct inspect_leaf *leaf)
 struct vm *inspect_vm(struct hv_device *device)
 {
     return device->host->vm;
+}
+
+void inspect_decode(struct hv_device *device, bool on)
+{
+    struct hv_device_host *host = device->host;
+    uint32_t command = pci_config_read(host, device->slot, 0, PCI_CFG_COMMAND);
+
+    command &= ~(uint32_t)PCI_COMMAND_MEMORY;
+    if (on)
+        command |= PCI_COMMAND_MEMORY;
+    pci_config_write(host, device->slot, 0, PCI_CFG_COMMAND, command, PCI_ALL_BYTES);
 }
 
 static uint64_t hash_word(uint64_t hash, uint64_t word)

@@ -45,6 +45,9 @@ void inspect_own_leaf(hva_t address, struct inspect_leaf *leaf);
 /* The VM that the device is in. */
 struct vm *inspect_vm(struct hv_device *device);
 
+/* Memory decode of the device on or off, as by the guest's write to its COMMAND register. */
+void inspect_decode(struct hv_device *device, bool on);
+
 /* A hash over the second-level tables and all range records of the device's VM. */
 uint64_t inspect_hash(struct hv_device *device);
 

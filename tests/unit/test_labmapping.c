@@ -262,6 +262,16 @@ static void test_apertures(void **state)
     assert_int_equal(RUN(LAB_CMD_APERTURE_DESTROY, SELF, 0, 0), HV_E_NOT_FOUND);
 }
 
+static void test_aperture_benchmark(void **state)
+{
+    (void)state;
+    lab_up(0, NULL);
+    assert_int_equal(RUN(LAB_CMD_BENCH, LAB_BENCH_APERTURE_CREATE, 3), HV_OK);
+    assert_int_equal(view_live_count(), 0);
+    world.vm.ram_count = 0;
+    assert_int_equal(RUN(LAB_CMD_BENCH, LAB_BENCH_APERTURE_CREATE, 3), HV_E_GUEST_FAULT);
+}
+
 /* The device's limit shows before the table is full. */
 static void test_aperture_quota(void **state)
 {
@@ -346,9 +356,10 @@ static int close_world(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_view_arguments),  TEST(test_views),        TEST(test_fill_and_checksum),
-        TEST(test_denied_accesses), TEST(test_io_space),     TEST(test_apertures),
-        TEST(test_aperture_quota),  TEST(test_guest_memory), TEST(test_teardown),
+        TEST(test_view_arguments),     TEST(test_views),          TEST(test_fill_and_checksum),
+        TEST(test_denied_accesses),    TEST(test_io_space),       TEST(test_apertures),
+        TEST(test_aperture_benchmark), TEST(test_aperture_quota), TEST(test_guest_memory),
+        TEST(test_teardown),
     };
 
     return cmocka_run_group_tests_name("labmapping", tests, NULL, NULL);
