@@ -92,9 +92,10 @@ void pt_map(struct pt_root *root, uint64_t addr, hpa_t frame, uint64_t pages,
 void pt_unmap(struct pt_root *root, uint64_t addr, uint64_t pages, struct pt_flush *flush);
 
 /*
- * Likewise, in steps: a part of the work with at most 512 leaves, or 513 tables that leave the tree, so that a lock need
- * not be held for longer than that. (A large leaf in the way is split, as ever.) Returns the pages done, at least 1; the
- * caller goes on behind them. pages is not 0. All steps of a change together take no more tables than the one call does.
+ * Likewise, in steps: a part of the work with at most 512 leaves, or 513 tables that leave the tree, so that a
+ * lock need not be held for longer than that; the way there comes on top (a large leaf is split, an emptied table
+ * goes). Returns the pages done, at least 1; the caller goes on behind them. pages is not 0. All steps of a change
+ * together take no more tables than the one call does.
  */
 uint64_t pt_map_step(struct pt_root *root, uint64_t addr, hpa_t frame, uint64_t pages,
                      const struct pt_attr *attr, struct pt_flush *flush);
@@ -111,9 +112,10 @@ void pt_unmap_keep(struct pt_root *root, uint64_t addr, uint64_t pages, struct p
 bool pt_joinable(const struct pt_root *root, uint64_t addr, unsigned level);
 
 /*
- * Put that leaf in the table's place: one store, each page keeps its translation. pt_joinable() has said true. Accessed and
- * dirty bits of the parts are kept, put together, but for those that a CPU sets in the old table until the flush. To
- * split it again takes a table. The table above may be joinable then: ask for level 2 first, then for 3.
+ * Put that leaf in the table's place: one store, each page keeps its translation. pt_joinable() has said true.
+ * Accessed and dirty bits of the parts are kept, put together, but for those that a CPU sets in the old table
+ * until the flush. To split it again takes a table. The table above may be joinable then: ask for level 2 first,
+ * then for 3.
  */
 void pt_join(struct pt_root *root, uint64_t addr, unsigned level, struct pt_flush *flush);
 

@@ -23,8 +23,8 @@ static inline __attribute__((always_inline)) bool unmap_page(struct pt_root *roo
 }
 
 /*
- * Clear `count` entries of a level below the root's. Returns how many were dealt with: fewer when a table is to be kept, and so has to be
- * walked into.
+ * Clear `count` entries of a level below the root's. Returns how many were dealt with: fewer when a table is
+ * to be kept, and so has to be walked into.
  */
 static uint64_t clear(struct pt_root *root, uint64_t *first, uint64_t count, unsigned level,
                       bool keep, struct pt_flush *flush)
