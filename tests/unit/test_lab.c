@@ -388,6 +388,9 @@ static void test_options(void **state)
         {"bar4=1", "window=10000000000000000"},
         {"bar4=1", "other=1"},
         {"bar4=1", "windows=1000"},
+        {"bar4=1", "window_bytes=1000"},
+        {"window=1000", "window_bytes=0"},
+        {"window=1000", "window_bytes="},
         {"bar4=1", ""},
         {"bar4=18446744073709551617", "window=1000"},
     };
@@ -402,6 +405,28 @@ static void test_options(void **state)
     assert_int_equal(section_live_count(), 0);
     assert_int_equal(make_lab(2, upper_case), HV_OK);
     assert_int_equal(make_lab(0, NULL), HV_E_BUSY);
+}
+
+/* A window of a size of its own: without a BAR4, and beside one. */
+static void window_of_32_pages(uint32_t count)
+{
+    static const char *const options[] = {"window=1000000000", "window_bytes=0x20000", "bar4=1"};
+
+    lab_up(count, options);
+    (void)handle_of(LAB_SECTION_BAR4);
+    assert_int_equal(result(1), 0x20);
+}
+
+static void test_window_alone(void **state)
+{
+    (void)state;
+    window_of_32_pages(2);
+}
+
+static void test_window_beside_bar4(void **state)
+{
+    (void)state;
+    window_of_32_pages(3);
 }
 
 /* BAR4 without a window: no section behind it, the guest makes its own. */
@@ -497,12 +522,20 @@ static void test_teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_registers),      TEST(test_trap_log),
-        TEST(test_initial_ranges), TEST(test_without_ignore_pat),
-        TEST(test_nested_format),  TEST(test_range_commands),
-        TEST(test_totals),         TEST(test_bar4),
-        TEST(test_options),        TEST(test_bar4_alone),
-        TEST(test_bar4_resizes),   TEST(test_rom),
+        TEST(test_registers),
+        TEST(test_trap_log),
+        TEST(test_initial_ranges),
+        TEST(test_without_ignore_pat),
+        TEST(test_nested_format),
+        TEST(test_range_commands),
+        TEST(test_totals),
+        TEST(test_bar4),
+        TEST(test_options),
+        TEST(test_window_alone),
+        TEST(test_window_beside_bar4),
+        TEST(test_bar4_alone),
+        TEST(test_bar4_resizes),
+        TEST(test_rom),
         TEST(test_teardown),
     };
 
