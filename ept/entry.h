@@ -72,6 +72,27 @@ static inline uint64_t *find(const struct pt_root *root, uint64_t addr, unsigned
     return walk_slot(table, word);
 }
 
+/* True when root->last is the table of level 1 that addr is looked up in. */
+static inline bool is_last(const struct pt_root *root, uint64_t addr)
+{
+    return root->last.v != 0 && root->last_number == addr >> shift_of(2);
+}
+
+/* find() for level 1: changes of pages come in swarms. */
+static inline uint64_t *find_page(struct pt_root *root, uint64_t addr)
+{
+    uint64_t *entry;
+
+    if (LIKELY(is_last(root, addr)))
+        return slot(root->last, addr, 1);
+    entry = find(root, addr, 1);
+    if (entry != NULL) {
+        root->last = HPA(ALIGN_DOWN(direct_to_hpa(entry).v, PAGE_BYTES));
+        root->last_number = addr >> shift_of(2);
+    }
+    return entry;
+}
+
 /* The largest level, up to `max_level`, of which an entry at `at` lies wholly within `bytes`. */
 static inline unsigned level_inside(uint64_t at, uint64_t bytes, unsigned max_level)
 {
@@ -111,7 +132,7 @@ static inline uint64_t entries_of_step(const struct pt_root *root, const uint64_
 }
 
 /* The table is out of the tree; CPUs may still walk it until the flush. */
-void pt_bury(struct pt_flush *flush, hpa_t table);
+void pt_bury(struct pt_root *root, struct pt_flush *flush, hpa_t table);
 
 /* Bury a table with everything below it. Entries stay as they are: a CPU may be walking them. */
 void pt_bury_subtree(struct pt_root *root, hpa_t table, unsigned level, struct pt_flush *flush);

@@ -3,8 +3,9 @@
 #include "ept/entry.h"
 #include "hv/base/string.h"
 
-void pt_bury(struct pt_flush *flush, hpa_t table)
+void pt_bury(struct pt_root *root, struct pt_flush *flush, hpa_t table)
 {
+    root->last = HPA(0);
     *pt_pool_link(table) = flush->dead.v;
     flush->dead = table;
     flush->needed = true;
@@ -28,7 +29,7 @@ void pt_bury_subtree(struct pt_root *root, hpa_t table, unsigned level, struct p
         else if (value != 0)
             pt_bury_subtree(root, next_table(value), level - 1, flush);
     }
-    pt_bury(flush, table);
+    pt_bury(root, flush, table);
 }
 
 hv_status_t pt_root_create(struct pt_root *root, const struct pt_format *fmt, struct pt_pool *pool,
@@ -162,6 +163,8 @@ unsigned pt_tables_missing(const struct pt_root *root, uint64_t addr)
 {
     unsigned level;
 
+    if (LIKELY(is_last(root, addr)))
+        return 0;
     walk(root, addr, &level);
     return level - 1;
 }

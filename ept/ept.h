@@ -33,7 +33,9 @@ struct pt_root {
     const struct pt_format *fmt;
     struct pt_pool *pool;
     hpa_t root;
-    uint8_t max_level;          /* largest leaf that the CPU has: 1..3 */
+    uint8_t max_level;    /* largest leaf that the CPU has: 1..3 */
+    hpa_t last;           /* the table of level 1 that a change of one page was in last, ... */
+    uint64_t last_number; /* ... and its number, counted from address 0; none when last is 0 */
     uint64_t leaves[PT_LEVELS]; /* [level]: present leaves now; [0] unused */
     uint64_t stores;            /* entry stores since creation */
 };

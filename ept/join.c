@@ -95,5 +95,5 @@ void pt_join(struct pt_root *root, uint64_t addr, unsigned level, struct pt_flus
         true);
     root->leaves[level - 1] -= ENTRIES;
     root->leaves[level]++;
-    pt_bury(flush, table);
+    pt_bury(root, flush, table);
 }

@@ -119,7 +119,7 @@ static inline __attribute__((always_inline)) bool map_page(struct pt_root *root,
                                                            hpa_t frame, const struct pt_attr *attr,
                                                            struct pt_flush *flush)
 {
-    uint64_t *entry = find(root, addr, 1);
+    uint64_t *entry = find_page(root, addr);
     uint64_t old, value;
     uint16_t *live;
 
@@ -187,9 +187,11 @@ static __attribute__((noinline)) void map_range(struct pt_root *root, uint64_t a
 
 static inline void check(uint64_t addr, hpa_t frame, uint64_t pages)
 {
-    ASSERT(((addr | frame.v) & PAGE_MASK) == 0);
+    ASSERT(((addr | frame.v) & (PAGE_MASK | ~PT_ADDR_MASK)) == 0);
+    if (pages == 1)
+        return;
     ASSERT(pages <= (BIT(PT_INPUT_BITS) - addr) / PAGE_BYTES);
-    ASSERT(frame.v + pages * PAGE_BYTES <= PT_ADDR_MASK + PAGE_BYTES && frame.v <= PT_ADDR_MASK);
+    ASSERT(frame.v + pages * PAGE_BYTES <= PT_ADDR_MASK + PAGE_BYTES);
 }
 
 void pt_map(struct pt_root *root, uint64_t addr, hpa_t frame, uint64_t pages,

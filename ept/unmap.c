@@ -7,7 +7,7 @@
 static inline __attribute__((always_inline)) bool unmap_page(struct pt_root *root, uint64_t addr,
                                                              struct pt_flush *flush)
 {
-    uint64_t *entry = find(root, addr, 1);
+    uint64_t *entry = find_page(root, addr);
     uint16_t *live;
 
     if (UNLIKELY(entry == NULL) || load(entry) == 0)
@@ -100,7 +100,7 @@ static void prune(struct pt_root *root, uint64_t addr, const hpa_t *path, unsign
 
         put(root, entry, 0, true);
         --*live_of(entry);
-        pt_bury(flush, path[level]);
+        pt_bury(root, flush, path[level]);
         level++;
     }
 }

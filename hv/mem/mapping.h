@@ -83,6 +83,15 @@ bool mapping_type(const struct section *section, uint64_t section_page, enum mem
 bool mapping_frames(const struct mapping *mapping, uint64_t page, hpa_t *frame,
                     uint64_t *run_pages);
 
+/* mapping_frames() of a page in the first run of frames of its section, mostly the only one: else false. */
+static inline bool mapping_first_frame(const struct mapping *mapping, hpa_t *frame)
+{
+    const struct section_facts *facts = section_facts(mapping->section);
+
+    *frame = HPA(facts->first_frame.v + (mapping->section_page << PAGE_SHIFT));
+    return mapping->section_page < facts->first_pages;
+}
+
 /* Mappings entered now, of all sections. */
 uint64_t mapping_live_count(void);
 

@@ -16,6 +16,7 @@
  */
 #include "hv/pci/range.h"
 
+#define NOINLINE      __attribute__((noinline))
 #define LARGEST_LEVEL (PT_LEVELS - 1)
 #define MOST_EDGES \
     8u /* of ranges inside one joined leaf: a table kept for each must not cost more than it saves */
@@ -270,16 +271,16 @@ void leaves_take_held(struct hv_bar_state *bar, struct hv_range *chain,
     step_end(vm_of(bar), change);
 }
 
-static inline void finish_window(struct hv_bar_state *bar, uint64_t first, uint64_t end,
-                                 bool has_held, struct leaves_change *change)
+static NOINLINE void finish_window(struct hv_bar_state *bar, uint64_t first, uint64_t end,
+                                   bool has_held, struct leaves_change *change)
 {
-    if (UNLIKELY(has_held || change->flush.kept)) {
+    if (has_held || change->flush.kept) {
         change->flush.kept = false;
         step_begin(vm_of(bar), change);
         settle_edges(bar, first, end, change);
         step_end(vm_of(bar), change);
     }
-    if (UNLIKELY(change->flush.filled))
+    if (change->flush.filled)
         join_edges(bar, first, end - first, change);
 }
 
@@ -302,18 +303,18 @@ void leaves_derive(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
         page += window_step(bar, page, end - page, &change->flush);
         step_end(vm, change);
     }
-    finish_window(bar, first, end, has_held, change);
+    if (UNLIKELY(has_held || change->flush.kept || change->flush.filled))
+        finish_window(bar, first, end, has_held, change);
 }
 
-void leaves_derive_range(struct hv_range *range, struct leaves_change *change)
+/* All but the simplest of leaves_derive_range(). */
+static NOINLINE void derive_range(struct hv_range *range, struct leaves_change *change)
 {
     struct hv_bar_state *bar = range->bar;
     struct vm *vm = vm_of(bar);
     uint64_t pages = range->map.pages;
 
-    if (!bar->live)
-        return;
-    if (UNLIKELY(bar->held_tables != 0)) {
+    if (bar->held_tables != 0) {
         leaves_derive(bar, range->node.key, pages, change);
         return;
     }
@@ -322,15 +323,54 @@ void leaves_derive_range(struct hv_range *range, struct leaves_change *change)
         page += range_step(range, page, pages - page, &change->flush);
         step_end(vm, change);
     }
-    finish_window(bar, range->node.key, range_end(range), false, change);
+    if (UNLIKELY(change->flush.kept || change->flush.filled))
+        finish_window(bar, range->node.key, range_end(range), false, change);
+}
+
+void leaves_derive_range(struct hv_range *range, struct leaves_change *change)
+{
+    struct hv_bar_state *bar = range->bar;
+    hpa_t frame;
+
+    if (!bar->live)
+        return;
+    if (UNLIKELY(range->map.pages != 1 || !change->is_tables_held || bar->held_tables != 0 ||
+                 !mapping_first_frame(&range->map, &frame))) {
+        derive_range(range, change);
+        return;
+    }
+    pt_map_step(&vm_of(bar)->tables, address_of(bar->live_base, range->node.key), frame, 1,
+                &range->attr, &change->flush);
+    if (UNLIKELY(change->flush.kept || change->flush.filled))
+        finish_window(bar, range->node.key, range_end(range), false, change);
+}
+
+void leaves_empty(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
+                  struct leaves_change *change)
+{
+    struct vm *vm = vm_of(bar);
+    uint64_t end = MIN(first + pages, bar_pages(bar)); /* a BAR may have shrunk */
+
+    if (!bar->live)
+        return;
+    if (UNLIKELY(bar->held_tables != 0)) {
+        leaves_derive(bar, first, pages, change);
+        return;
+    }
+    for (uint64_t page = first; page < end;) {
+        step_begin(vm, change);
+        page += pt_unmap_step(&vm->tables, address_of(bar->live_base, page), end - page,
+                              &change->flush);
+        step_end(vm, change);
+    }
 }
 
 void leaves_finish(struct vm *vm, struct leaves_change *change)
 {
     uint64_t left = change->tables - change->flush.taken;
 
-    ASSERT(change->flush.taken <= change->tables);
-    if (left != 0) {
+    if (UNLIKELY(left != 0)) {
+        ASSERT(change->flush.taken < change->tables);
         if (!change->is_tables_held)
             lock_acquire(&vm->tables_lock);
         change->is_tables_held = true;

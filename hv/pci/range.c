@@ -547,17 +547,45 @@ static void section_hold(struct change *change, bool hold)
         lock_release(&section_lock);
 }
 
-/* Everything behind the bar: nothing can fail. */
-static void commit(struct change *change, struct hv_mmio_op *ops, uint64_t count)
+/* Which locks the leaves are brought in line under. */
+static inline void leaves_begin(struct change *change)
 {
-    struct vm *vm = change->device->host->vm;
-
     if (LIKELY(change->pages <= PAGES_UNDER_SECTION_LOCK)) {
-        lock_acquire(&vm->tables_lock);
+        lock_acquire(&change->device->host->vm->tables_lock);
         change->leaves.is_tables_held = true;
     } else if (!change->forgets) {
         section_hold(change, false);
     }
+}
+
+/* Everything behind the bar: nothing can fail. This is commit() for one op. */
+static inline void commit_one(struct change *change, struct hv_mmio_op *op)
+{
+    struct records_change *records = records_of(op);
+    struct hv_bar_state *bar = change->bar;
+
+    leaves_begin(change);
+    leaves_take_held(bar, records->gone, &change->leaves);
+    if (records->made)
+        leaves_derive_range(records->made, &change->leaves);
+    else
+        leaves_empty(bar, op->bar_page, records->pages, &change->leaves);
+    leaves_finish(change->device->host->vm, &change->leaves);
+    if (!records->gone && !records->old_section) {
+        section_hold(change, false);
+        return;
+    }
+    section_hold(change, true);
+    release(records);
+    section_hold(change, false);
+    free_released(records);
+}
+
+static NOINLINE void commit(struct change *change, struct hv_mmio_op *ops, uint64_t count)
+{
+    struct vm *vm = change->device->host->vm;
+
+    leaves_begin(change);
     for (uint64_t i = 0; i < count; i++)
         derive(change, &ops[i]);
     leaves_finish(vm, &change->leaves);
@@ -585,10 +613,17 @@ static void undo(struct change *change, struct hv_mmio_op *ops, uint64_t count)
 static hv_status_t run_locked(struct hv_device *device, struct hv_mmio_op *ops, uint64_t count,
                               uint32_t flags, uint64_t *done)
 {
-    struct change change = {.device = device, .leaves.is_section_held = true};
+    struct change change;
     hv_status_t status = HV_OK;
     uint64_t applied = 0;
 
+    change.device = device;
+    change.leaves = (struct leaves_change){.is_section_held = true};
+    change.pages = 0;
+    change.retypes = change.forgets = false;
+    change.bar = NULL;
+    change.next = NULL;
+    change.section = NULL;
     lock_acquire(&section_lock);
     while (applied < count) {
         status = apply(&change, &ops[applied]);
@@ -600,7 +635,9 @@ static hv_status_t run_locked(struct hv_device *device, struct hv_mmio_op *ops, 
         undo(&change, ops, applied);
         applied = 0;
     }
-    if (LIKELY(applied != 0))
+    if (LIKELY(applied == 1))
+        commit_one(&change, ops);
+    else if (applied != 0)
         commit(&change, ops, applied);
     else
         lock_release(&section_lock);

@@ -145,6 +145,10 @@ void leaves_derive_range(struct hv_range *range, struct leaves_change *change);
 void leaves_take_held(struct hv_bar_state *bar, struct hv_range *chain,
                       struct leaves_change *change);
 
+/* The same for a window without a range. */
+void leaves_empty(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
+                  struct leaves_change *change);
+
 /* Flush, and give back tables. The last step. */
 void leaves_finish(struct vm *vm, struct leaves_change *change);
 
