@@ -107,7 +107,7 @@ uint64_t bench_clock(void)
 
 static bool has_leaf(const struct vm *vm, uint64_t gpa, uint8_t rights, struct pt_leaf *leaf)
 {
-    return pt_lookup(&vm->tables, gpa, leaf) && (leaf->attr.rights & rights) == rights;
+    return vm_leaf_lookup(vm, GPA(gpa), leaf) && (leaf->attr.rights & rights) == rights;
 }
 
 static const struct mmio_handler *find_region(struct vm *vm, uint64_t gpa, uint64_t *offset)

@@ -15,6 +15,7 @@
 #include "tests/fake/host.h"
 
 #include "ept/format.h"
+#include "hv/mem/view.h"
 #include "hv/pci/device.h"
 #include "tests/unit/range_model.h"
 
@@ -44,20 +45,29 @@ enum duel_kind {
     DUEL_CLOSE,
     DUEL_COMMIT,
     DUEL_ACCESS, /* of the guest */
+    DUEL_VIEW,
+    DUEL_UNVIEW,
+    DUEL_IO,
+    DUEL_UNIO,
 };
 
 struct duel_op {
     enum duel_kind kind;
     uint8_t device; /* MODEL_NO_DEVICE: a pointer that is none */
     enum hv_bar bar;
-    uint64_t value;  /* COMMAND: on; BAR_WRITE: dword; MOVE: base; ACCESS: is a write */
-    uint32_t flags;  /* BATCH */
-    uint8_t handle;  /* SECTION and OPEN: where it goes; CLOSE, COMMIT */
-    uint8_t object;  /* OPEN: which; SECTION: the template */
-    uint32_t access; /* OPEN */
-    unsigned calls;  /* BATCH */
-    struct model_call
-        call[MODEL_CALLS]; /* CALL: the first; COMMIT and ACCESS: page and count of the first */
+    /*
+     * COMMAND: on; BAR_WRITE: dword; MOVE: base; ACCESS: is a write; VIEW: an address or 0; UNVIEW, UNIO: an offset;
+     * IO: the first byte
+     */
+    uint64_t value;
+    uint64_t bytes;  /* VIEW: to be committed; IO, UNIO: how many */
+    uint32_t flags;  /* BATCH; VIEW: allocation type */
+    uint32_t access; /* OPEN; VIEW, IO: protection */
+    uint8_t handle;  /* SECTION and OPEN: where it goes; CLOSE, COMMIT, VIEW */
+    uint8_t object;  /* OPEN: which; SECTION: the template; VIEW to UNIO: of the model's views */
+    unsigned calls;  /* in call[] */
+    /* CALL: the first; COMMIT, ACCESS, VIEW: the pages of the first */
+    struct model_call call[MODEL_CALLS];
 };
 
 /* A duel in the world that world_open() made. duel_close() ends with everything destroyed and nothing left. */
@@ -72,6 +82,52 @@ size_t duel_decode(const uint8_t *bytes, size_t count, struct duel_op *op);
 
 /* All of them. */
 void duel_run(const uint8_t *bytes, size_t count);
+
+/*
+ * Allocations that fail: arm() before every real call, disarm() after it; true: one of them did. What a call that gave up
+ * may answer is for allows() to say.
+ */
+struct duel_faults {
+    void (*arm)(void);
+    bool (*disarm)(void);
+    bool (*allows)(hv_status_t status);
+};
+extern const struct duel_faults *duel_faults;
+
+/* Templates of sections by number, of the worlds with pages as units. */
+enum {
+    DUEL_LARGE,    /* 1024 pages in runs of 2 MiB, EXECUTE_READWRITE */
+    DUEL_PLAIN,    /* 1024 pages, EXECUTE_READWRITE */
+    DUEL_RUNS,     /* 300 pages in several runs, READWRITE */
+    DUEL_WC,       /* 64 */
+    DUEL_READONLY, /* 40 */
+    DUEL_UC,       /* 520, READWRITE */
+    DUEL_CODE,     /* 16, EXECUTE_READ */
+    DUEL_WINDOW,   /* 2048 of device memory, READWRITE */
+    DUEL_WINDOW_WC,
+    DUEL_MODULE,  /* 37 */
+    DUEL_RESERVE, /* 1100 without frames, EXECUTE_READWRITE */
+    DUEL_RESERVE_FEW
+};
+
+/* Operations by hand. */
+struct duel_op duel_create(unsigned device, enum hv_bar bar, uint64_t page, uint64_t count,
+                           uint32_t flags, unsigned handle, uint64_t section_page);
+struct duel_op duel_unmap(unsigned device, enum hv_bar bar, uint64_t page, uint64_t count);
+struct duel_op duel_destroy(unsigned device, enum hv_bar bar, uint64_t page);
+struct duel_op duel_batch(uint32_t flags);
+void duel_batch_add(struct duel_op *batch,
+                    const struct duel_op *op); /* of the first one's device */
+struct duel_op duel_section(unsigned template, unsigned handle);
+struct duel_op duel_commit(unsigned handle, uint64_t page, uint64_t count);
+struct duel_op duel_decode_bars(unsigned device, bool on);
+struct duel_op duel_move(unsigned device, enum hv_bar bar, uint64_t base);
+struct duel_op duel_view(unsigned handle, unsigned view, uint64_t page, uint64_t count,
+                         uint32_t protect);
+struct duel_op duel_io(unsigned view, uint64_t cell, uint64_t pages, uint32_t protect);
+
+/* Likewise, and done at once, with success. */
+void duel_do(struct duel_op op);
 
 /* The last operations with their statuses, on stderr. Nothing when no duel is under way. */
 void duel_print(void);
@@ -104,10 +160,14 @@ struct duel {
     struct duel_config config;
     struct model model;
     struct duel_tables before, after; /* the operation under way */
+    struct duel_tables between[MODEL_CALLS]; /* a batch: after each of its operations */
+    unsigned between_count;
     bool may_gap;                     /* it takes leaves away before it puts others there */
+    bool gave_up;                     /* it met a failure */
     struct section *section[MODEL_OBJECTS];
     hv_handle_t handle[MODEL_HANDLES];
     hv_handle_t event, stale;
+    uint16_t io_offset[MODEL_VIEWS]; /* of I/O space in its page */
     uint64_t free_frames;
     uint64_t steps, calls_ok, calls_failed;
     uint64_t way[3]; /* accesses by enum fake_way */
@@ -115,6 +175,33 @@ struct duel {
 };
 
 extern struct duel duel;
+
+#define DUEL_DEVICE_BASE GIB(32ull)
+#define DUEL_MODULE_BASE MIB(480)
+
+/* ---- duel.c ---- */
+
+/* The answer of the operation under way; they differ: the end. */
+void duel_verdict(hv_status_t got, hv_status_t want);
+
+/* Frames that the real code has given to a section meanwhile. */
+void duel_learn_frames(unsigned object);
+
+hv_handle_t duel_real_handle(unsigned handle);
+
+/* ---- duel_steps.c ---- */
+
+void duel_step_known(const struct duel_op *op);
+void duel_begin(bool may_gap);
+void duel_arm(void);
+bool duel_gave_up(hv_status_t got);
+
+/* ---- duel_views.c ---- */
+
+void duel_step_view(const struct duel_op *op);
+void duel_check_views(void);
+void duel_views_open(void);
+void duel_views_drop(unsigned index); /* when it is there */
 
 const struct duel_template *duel_template(unsigned index);
 unsigned duel_template_count(void);

@@ -223,6 +223,54 @@ static size_t decode_batch(const uint8_t *at, size_t count, struct duel_op *op)
     return used;
 }
 
+static uint32_t protection_of(uint8_t byte)
+{
+    static const uint16_t common[4] = {HV_PAGE_READONLY, HV_PAGE_READWRITE, HV_PAGE_READWRITE,
+                                       HV_PAGE_EXECUTE_READ};
+    uint32_t protect = byte < 200 ? common[byte & 3] : 1u << (byte & 7);
+
+    if (byte & 0x10)
+        protect |= byte & 0x20 ? HV_PAGE_WRITECOMBINE : HV_PAGE_NOCACHE;
+    return byte == 255 ? protect | HV_PAGE_NOCACHE | HV_PAGE_WRITECOMBINE : protect;
+}
+
+/* Views and I/O space. What is not a multiple of the granularity is rare. */
+static void decode_view(const uint8_t *at, struct duel_op *op)
+{
+    decode_call(at, 0, HV_BAR2, HV_MMIO_OP_CREATE, &op->call[0]);
+    op->handle = op->call[0].handle;
+    op->object = at[14] % MODEL_VIEWS;
+    op->access = protection_of(at[12]);
+    op->value = 0;
+    op->flags = 0;
+    if (op->kind == DUEL_VIEW) {
+        op->flags = at[13] & 1 ? HV_VIEW_PAGE_GRANULAR : 0;
+        op->flags |= at[13] & 2 ? (uint32_t)HV_VIEW_TOP_DOWN : 0;
+        op->flags |= (at[13] & 12) == 12 ? (uint32_t)HV_VIEW_LARGE_PAGES : 0;
+        op->flags |= at[13] >= 250 ? 0x1000u << (at[13] & 1) : 0;
+        if (at[1] < 64)
+            op->value =
+                0xffffc00000000000ull + (uint64_t)at[3] * (at[13] & 1 ? PAGE_BYTES * 3 : KIB(64));
+        if (!(at[13] & 1) && at[1] % 16 != 0)
+            op->call[0].section_page &= ~15ull;
+        if ((at[13] & 0x30) == 0x30)
+            op->bytes = at[15] * PAGE_BYTES / 2;
+        if (at[5] % 8 == 0)
+            op->call[0].count = 0;
+        /* In bytes they still are numbers. */
+        op->call[0].count &= 0xfffffff;
+        op->call[0].section_page &= 0xfffffff;
+    } else if (op->kind == DUEL_IO) {
+        op->value = GIB(32ull) + word(at + 2) % 2048 * PAGE_BYTES + at[4] * 8;
+        op->bytes = at[5] == 0 ? 0 : word(at + 6) % (at[5] < 128 ? 64 : KIB(64)) + 1;
+        if (at[1] == 0)
+            op->value = MIB(64);
+    } else {
+        op->value = at[1] < 16 || op->kind == DUEL_UNVIEW ? word(at + 2) : 0;
+        op->bytes = at[1] >= 240 ? word(at + 6) : 0;
+    }
+}
+
 size_t duel_decode(const uint8_t *bytes, size_t count, struct duel_op *op)
 {
     const uint64_t *bases = duel.config.shift == 0 ? fine_bases : coarse_bases;
@@ -266,11 +314,21 @@ size_t duel_decode(const uint8_t *bytes, size_t count, struct duel_op *op)
         op->kind = DUEL_COMMIT;
         decode_call(bytes, 0, HV_BAR2, HV_MMIO_OP_CREATE, &op->call[0]);
         op->handle = op->call[0].handle;
+    } else if (bytes[0] < 235) {
+        op->kind = DUEL_VIEW;
+    } else if (bytes[0] < 239) {
+        op->kind = DUEL_UNVIEW;
+    } else if (bytes[0] < 243) {
+        op->kind = DUEL_IO;
+    } else if (bytes[0] < 246) {
+        op->kind = DUEL_UNIO;
     } else {
         op->kind = DUEL_ACCESS;
         op->value = bytes[14] & 1;
         op->call[0].page = page_of(bytes + 2, 2048);
     }
+    if (op->kind >= DUEL_VIEW)
+        decode_view(bytes, op);
     return DUEL_RECORD_BYTES;
 }
 
@@ -304,8 +362,9 @@ static void describe_call(char *text, size_t bytes, const struct model_call *cal
 
 void duel_describe(char *text, size_t bytes, const struct duel_op *op)
 {
-    static const char *const names[] = {"call",    "batch", "command", "bar write", "move",
-                                        "section", "open",  "close",   "commit",    "access"};
+    static const char *const names[] = {"call",    "batch",  "command", "bar write", "move",
+                                        "section", "open",   "close",   "commit",    "access",
+                                        "view",    "unview", "io",      "unio"};
     char part[160];
     size_t used = 0;
 
@@ -327,6 +386,16 @@ void duel_describe(char *text, size_t bytes, const struct duel_op *op)
     case DUEL_COMMIT:
         SAY("handle %u page 0x%llx count 0x%llx", op->handle,
             (unsigned long long)op->call[0].section_page, (unsigned long long)op->call[0].count);
+        break;
+    case DUEL_VIEW:
+    case DUEL_UNVIEW:
+    case DUEL_IO:
+    case DUEL_UNIO:
+        SAY("%u value 0x%llx handle %u page 0x%llx count 0x%llx bytes 0x%llx flags 0x%x protect "
+            "0x%x",
+            op->object, (unsigned long long)op->value, op->handle,
+            (unsigned long long)op->call[0].section_page, (unsigned long long)op->call[0].count,
+            (unsigned long long)op->bytes, op->flags, op->access);
         break;
     case DUEL_SECTION:
     case DUEL_OPEN:

@@ -51,8 +51,8 @@ static void drop_type(struct model *m, unsigned object, uint32_t unit)
 }
 
 /* The type that the pages get. type < 0: any. */
-static hv_status_t choose_type(struct model *m, unsigned object, uint32_t unit, uint32_t units,
-                               int type, uint8_t *chosen)
+hv_status_t model_choose_type(struct model *m, unsigned object, uint32_t unit, uint32_t units,
+                              int type, uint8_t *chosen)
 {
     for (uint32_t i = 0; i < units; i++) {
         const struct model_cell *cell = cell_of(m, object, unit + i);
@@ -136,8 +136,7 @@ static hv_status_t check_flags(const struct model *m, enum hv_bar bar, uint32_t 
     return HV_OK;
 }
 
-static hv_status_t check_handle(const struct model *m, unsigned handle, uint32_t access,
-                                unsigned *object)
+hv_status_t model_handle(const struct model *m, unsigned handle, uint32_t access, unsigned *object)
 {
     if (handle == MODEL_HANDLE_EVENT)
         return HV_E_OBJECT_TYPE;
@@ -155,7 +154,7 @@ static hv_status_t check_section(const struct model *m, unsigned handle, uint32_
     uint32_t access = HV_SECTION_MAP_READ |
                       (flags & HV_MMIO_WRITEABLE ? (uint32_t)HV_SECTION_MAP_WRITE : 0) |
                       (flags & HV_MMIO_EXECUTABLE ? (uint32_t)HV_SECTION_MAP_EXECUTE : 0);
-    hv_status_t status = check_handle(m, handle, access, object);
+    hv_status_t status = model_handle(m, handle, access, object);
 
     if (status == HV_OK && (access & ~m->object[*object].allowed))
         status = HV_E_SECTION_PROTECTION;
@@ -182,8 +181,8 @@ static hv_status_t create_in(struct model *m, struct model_bar *bar, const struc
         if (page->object != 0 && (call->flags & HV_MMIO_REPLACE))
             drop_type(m, page->object - 1u, page->section_unit);
     }
-    status =
-        choose_type(m, object, section_unit, units, flag == 0 ? -1 : type_of_flag[flag], &type);
+    status = model_choose_type(m, object, section_unit, units, flag == 0 ? -1 : type_of_flag[flag],
+                               &type);
     for (uint32_t i = 0; i < units; i++) {
         const struct model_page *page = &bar->page[from + i];
 
@@ -300,7 +299,7 @@ hv_status_t model_batch(struct model *m, unsigned device, const struct model_cal
 hv_status_t model_commit(const struct model *m, unsigned handle, uint64_t page, uint64_t count)
 {
     unsigned object = 0;
-    hv_status_t status = check_handle(m, handle, HV_SECTION_MAP_WRITE, &object);
+    hv_status_t status = model_handle(m, handle, HV_SECTION_MAP_WRITE, &object);
 
     if (status != HV_OK)
         return status;
@@ -334,24 +333,22 @@ hv_status_t model_close(struct model *m, unsigned handle)
     return HV_OK;
 }
 
-hv_status_t model_map_units(struct model *m, unsigned object, uint32_t unit, uint32_t units,
-                            int type, uint8_t *chosen)
+void model_view_add(struct model *m, unsigned index, const struct model_view *view)
 {
-    hv_status_t status = choose_type(m, object, unit, units, type, chosen);
-
-    if (status != HV_OK)
-        return status;
-    for (uint32_t i = 0; i < units; i++)
-        take_type(m, object, unit + i, *chosen);
-    m->object[object].views++;
-    return HV_OK;
+    m->view[index] = *view;
+    m->object[view->object].views++;
+    for (uint32_t i = 0; view->rights != 0 && i < view->units; i++)
+        take_type(m, view->object, view->unit + i, view->type);
 }
 
-void model_unmap_units(struct model *m, unsigned object, uint32_t unit, uint32_t units)
+void model_view_remove(struct model *m, unsigned index)
 {
-    for (uint32_t i = 0; i < units; i++)
-        drop_type(m, object, unit + i);
-    m->object[object].views--;
+    struct model_view *view = &m->view[index];
+
+    view->live = false;
+    m->object[view->object].views--;
+    for (uint32_t i = 0; view->rights != 0 && i < view->units; i++)
+        drop_type(m, view->object, view->unit + i);
     model_reap(m);
 }
 
@@ -386,6 +383,8 @@ static bool is_usable(const struct model *m, const struct model_bar *bar)
     for (unsigned i = 0; i < ARRAY_COUNT(m->machine.ram); i++)
         if (overlap(bar->base, end, m->machine.ram[i].start, m->machine.ram[i].end))
             return false;
+    if (overlap(bar->base, end, m->machine.taken.start, m->machine.taken.end))
+        return false;
     for (unsigned i = 0; i < MODEL_DEVICES * HV_BAR_COUNT; i++) {
         const struct model_bar *other = &m->device[i / HV_BAR_COUNT].bar[i % HV_BAR_COUNT];
 
@@ -435,7 +434,7 @@ static void update(struct model *m, unsigned device)
         unsigned id = m->waiting[i];
         struct model_bar *bar = &m->device[id / HV_BAR_COUNT].bar[id % HV_BAR_COUNT];
 
-        if (!is_usable(m, bar)) {
+        if (!is_usable(m, bar) || (m->denied && bar->ranges != 0)) {
             i++;
             continue;
         }

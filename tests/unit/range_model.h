@@ -17,9 +17,13 @@
 #define MODEL_OBJECTS   16u
 #define MODEL_HANDLES   16u
 #define MODEL_CALLS     8u    /* of one batch */
+#define MODEL_VIEWS     8u
 #define MODEL_UNITS     2048u /* of the largest BAR, and of the largest section */
 #define MODEL_CELLS     4096u /* of device memory, and of modules */
 #define MODEL_NO_DEVICE MODEL_DEVICES
+
+/* The object whose pages are the cells of device memory: for I/O space. Always there, never counted. */
+#define MODEL_DEVICE_OBJECT MODEL_OBJECTS
 
 /* In place of a frame that the real code has not told yet. */
 #define MODEL_FRAME_SOON (1ull << 62)
@@ -77,6 +81,14 @@ struct model_device {
     struct model_bar bar[HV_BAR_COUNT];
 };
 
+/* A view of a section, or I/O space. */
+struct model_view {
+    bool live, is_io;
+    uint8_t object, rights, type;
+    uint32_t unit, units;
+    uint64_t base, bytes; /* bytes: as asked for, of I/O */
+};
+
 /* What the machine can do and where its RAM is. */
 struct model_machine {
     unsigned shift;
@@ -85,16 +97,21 @@ struct model_machine {
     struct {
         uint64_t start, end;
     } ram[2];
+    struct {
+        uint64_t start, end;
+    } taken; /* by something that is no BAR */
 };
 
 struct model {
     struct model_machine machine;
     struct model_device device[MODEL_DEVICES];
-    struct model_object object[MODEL_OBJECTS];
+    struct model_object object[MODEL_OBJECTS + 1];
     struct model_handle handle[MODEL_HANDLES];
     struct model_cell device_cell[MODEL_CELLS], module_cell[MODEL_CELLS];
     uint8_t waiting[MODEL_DEVICES * HV_BAR_COUNT]; /* device * HV_BAR_COUNT + bar, oldest first */
     unsigned waiting_count;
+    bool denied; /* BARs with ranges find no memory for their leaves now, and wait */
+    struct model_view view[MODEL_VIEWS];
     uint32_t serial;
 };
 
@@ -123,10 +140,16 @@ hv_status_t model_commit(const struct model *m, unsigned handle, uint64_t page, 
 hv_status_t model_open(struct model *m, unsigned object, unsigned handle, uint32_t access);
 hv_status_t model_close(struct model *m, unsigned handle);
 
-/* A view or another mapping that is no range: its type and reference. HV_E_CACHE_CONFLICT; type < 0: open. */
-hv_status_t model_map_units(struct model *m, unsigned object, uint32_t unit, uint32_t units,
-                            int type, uint8_t *chosen);
-void model_unmap_units(struct model *m, unsigned object, uint32_t unit, uint32_t units);
+/* The type that a mapping of these pages would get. HV_E_CACHE_CONFLICT; type < 0: open. */
+hv_status_t model_choose_type(struct model *m, unsigned object, uint32_t unit, uint32_t units,
+                              int type, uint8_t *chosen);
+
+/* A view or I/O space comes, with its type and its reference, and goes. Without rights it has no type. */
+void model_view_add(struct model *m, unsigned index, const struct model_view *view);
+void model_view_remove(struct model *m, unsigned index);
+
+/* What a handle must have: HV_E_INVALID_HANDLE, HV_E_OBJECT_TYPE, HV_E_ACCESS_DENIED. */
+hv_status_t model_handle(const struct model *m, unsigned handle, uint32_t access, unsigned *object);
 
 /* The type in force on a page of a section; false: none. */
 bool model_type(const struct model *m, unsigned object, uint32_t unit, uint8_t *type);

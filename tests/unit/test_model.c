@@ -146,5 +146,6 @@ int main(void)
         TEST(test_ept_huge),  TEST(test_npt_huge),  TEST(test_no_huge),
     };
 
+    cmocka_set_test_filter(getenv("MODEL_TEST"));
     return cmocka_run_group_tests_name("model", tests, NULL, NULL);
 }

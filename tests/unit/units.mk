@@ -1,6 +1,7 @@
 # One line per unit-test program: its name and the sources under test (besides tests/unit/NAME.c itself).
 # Every program also gets tests/fake/host.c (assert_fail, log_sink) and links cmocka.
 UNITS :=
+comma := ,
 
 UNITS += test_loader
 test_loader_SRCS := hv/vm/loader.c tests/unit/pvh_file.c tests/unit/pvh_check.c
@@ -98,10 +99,8 @@ UNITS += test_guest_memory
 test_guest_memory_SRCS := $(PCI_WORLD_SRCS) tests/unit/ram_kit.c
 UNITS += test_aperture
 test_aperture_SRCS := $(PCI_WORLD_SRCS) tests/unit/ram_kit.c
-UNITS += test_bus test_device test_resize
+UNITS += test_bus
 test_bus_SRCS := $(PCI_WORLD_SRCS)
-test_device_SRCS := $(PCI_WORLD_SRCS)
-test_resize_SRCS := $(PCI_WORLD_SRCS)
 UNITS += test_lab test_labcalls test_labmapping
 test_lab_SRCS := $(PCI_WORLD_SRCS) $(VIRTUAL_SRCS) tests/unit/lab_kit.c
 test_labcalls_SRCS := $(test_lab_SRCS)
@@ -109,10 +108,16 @@ test_labmapping_SRCS := $(test_lab_SRCS)
 
 
 # The same calls to the real code and to a flat model; every store is watched.
-DUEL_SRCS := $(filter-out tests/fake/ptstore.c,$(PCI_WORLD_SRCS)) tests/fake/ptwatch.c tests/unit/duel.c \
-    tests/unit/duel_check.c tests/unit/duel_ops.c tests/unit/range_model.c
+DUEL_SRCS := $(filter-out tests/fake/ptstore.c tests/fake/view_%.c,$(PCI_WORLD_SRCS)) tests/fake/ptwatch.c \
+    tests/fake/space.c hv/mem/io_space.c hv/mem/space_view.c hv/mem/view.c hv/mem/view_area.c hv/mem/view_record.c \
+    hv/x86/mtrr.c tests/unit/duel.c tests/unit/duel_check.c tests/unit/duel_ops.c tests/unit/duel_script.c \
+    tests/unit/duel_steps.c tests/unit/duel_views.c tests/unit/range_model.c
 UNITS += test_model
 test_model_SRCS := $(DUEL_SRCS)
+UNITS += test_inject
+test_inject_SRCS := $(DUEL_SRCS)
+test_inject_LIBS := $(patsubst %,-Wl$(comma)--wrap=%,slab_alloc slab_take frames_alloc frames_alloc_extent \
+    pt_block_alloc pt_pool_grow space_direct_remove)
 
 # hv/vm: the core under a fake backend, on fake memory.
 VM_KIT_SRCS := tests/unit/vm_kit.c tests/fake/backend.c tests/fake/blocks.c tests/fake/phys.c \
