@@ -5,9 +5,10 @@
  * Needs:    ept (tables), mem (sections, mappings), the device's lock.
  * Never:    entry bits, config space.
  *
- *    range.c    the calls: checks, order, and the life of a change
- *    records.c  what the records say, and how to take it back
- *    leaves.c   tables that say what the records say
+ *    range.c         the calls: order, and the life of a change
+ *    range_create.c  a new range: checks, memory type, what it replaces
+ *    records.c       what the records say, and how to take it back
+ *    leaves.c        tables that say what the records say
  */
 #ifndef HV_PCI_RANGE_H
 #define HV_PCI_RANGE_H

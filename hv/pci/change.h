@@ -1,0 +1,54 @@
+/*
+ * Owns:     what the files of one range call share: the call itself, and what each op of it did.
+ * Promises: an op that fails has changed nothing; what follows the last op cannot fail.
+ * Needs:    hv/pci/range.h.
+ * Never:    included outside range.c and range_create.c.
+ */
+#ifndef HV_PCI_CHANGE_H
+#define HV_PCI_CHANGE_H
+
+#include "hv/pci/range.h"
+
+/* A longer window is brought in line without section_lock, which others may wait for. */
+#define CHANGE_PAGES_UNDER_SECTION_LOCK 512u
+
+_Static_assert(sizeof(struct records_change) <= sizeof(((struct hv_mmio_op *)0)->core),
+               "an op has room for what takes it back");
+
+/* One call. Lock: the device's, and section_lock up to the leaves. */
+struct change {
+    struct hv_device *device;
+    struct leaves_change leaves;
+    uint64_t pages; /* of all windows */
+    bool retypes;   /* a frame that stays mapped gets another type: no VP may run meanwhile */
+    bool
+        forgets; /* types were forgotten before the leaves follow: section_lock is kept until then */
+    /* Of the op before, which the next one often shares: nothing of it can have changed meanwhile. */
+    struct hv_bar_state *bar; /* that it named, or NULL */
+    struct hv_range *next;    /* the range behind its window, or NULL */
+    struct section *section;  /* what `handle` gives with `flags`, or NULL */
+    hv_handle_t handle;
+    uint32_t flags;
+};
+
+static inline struct records_change *records_of(struct hv_mmio_op *op)
+{
+    return (struct records_change *)(void *)op->core;
+}
+/* Is [first, first + count) inside [0, limit)? */
+static inline bool change_fits(uint64_t first, uint64_t count, uint64_t limit)
+{
+    return first <= limit && count <= limit - first;
+}
+
+/* May the device have the ranges that it has after the op? `overlap`: the first one in its window, or NULL. */
+bool change_has_quota(const struct hv_bar_state *bar, const struct hv_mmio_op *op,
+                      const struct hv_range *overlap);
+
+/* Records that were reserved for an op that came to nothing. */
+void change_free_reserved(struct hv_range *made, const struct records_change *records);
+
+/* Checks 3 to 9 of hv_mmio_range_create(), and the change of the records. change->bar is the op's. */
+hv_status_t change_create(struct change *change, struct hv_mmio_op *op) MUST_CHECK;
+
+#endif
