@@ -339,3 +339,16 @@ hv_handle_t make_window(hpa_t base, uint64_t pages)
                      HV_OK);
     return handle;
 }
+
+struct probe *who_answers(uint64_t gpa)
+{
+    unsigned before[WORLD_PROBES];
+
+    for (unsigned i = 0; i < WORLD_PROBES; i++)
+        before[i] = world.probe[i].reads;
+    fake_vm_read(&world.vm, gpa, 4);
+    for (unsigned i = 0; i < WORLD_PROBES; i++)
+        if (world.probe[i].reads != before[i])
+            return &world.probe[i];
+    return NULL;
+}

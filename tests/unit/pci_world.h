@@ -66,6 +66,9 @@ void decode(struct probe *probe, bool on);
 void move_bar(struct probe *probe, enum hv_bar bar, uint64_t base);
 uint64_t bar_base(const struct probe *probe, enum hv_bar bar);
 
+/* Who answers at a guest-physical address: the probe whose read counter moves, or NULL. */
+struct probe *who_answers(uint64_t gpa);
+
 /* An anonymous section with 8-byte word o of page p = p << 32 | o, for the first and last word of a page. */
 hv_handle_t make_section(uint64_t pages, uint32_t protect, uint32_t attributes);
 hv_handle_t make_window(hpa_t base, uint64_t pages);
