@@ -57,7 +57,7 @@ SVM_SRCS     := hv/svm/caps.c hv/svm/entry.asm hv/svm/insn.c hv/svm/memtype.c hv
 HOST_SRCS    := drivers/host/acpi.c drivers/host/apic.c drivers/host/hostpci.c drivers/host/hostpci_config.c \
                 drivers/host/screen.c drivers/host/screen_font.c drivers/host/uart.c
 VIRTUAL_SRCS := drivers/virtual/lab.c drivers/virtual/lab_bench.c drivers/virtual/lab_commands.c \
-                drivers/virtual/lab_mapping.c drivers/virtual/lab_range.c drivers/virtual/lab_section.c
+                drivers/virtual/lab_mapping.c drivers/virtual/lab_options.c drivers/virtual/lab_range.c drivers/virtual/lab_section.c
 BOOT_SRCS    := boot/bootmap.c boot/config.c boot/console.c boot/entry.c boot/hostdev.c boot/main.c boot/memmap.c \
                 boot/memory.c boot/uefi.c
 

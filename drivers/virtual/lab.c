@@ -15,7 +15,6 @@
 #define SECTION_BYTES      (LAB_BAR2_PAGES * PAGE_BYTES)
 #define SECTION_ALL_RIGHTS \
     (HV_SECTION_QUERY | HV_SECTION_MAP_READ | HV_SECTION_MAP_WRITE | HV_SECTION_MAP_EXECUTE)
-#define MAX_BAR4_MIB (1u << 20)
 
 /* Owner: this file. One lab per machine; only its device's callbacks touch it. */
 static struct lab the_lab;
@@ -65,13 +64,13 @@ static hv_status_t read_register(struct lab *lab, uint64_t offset, uint64_t leng
     uint64_t word;
     uint64_t lane = offset % sizeof(word);
 
-    if (is_scratch(offset)) {
-        piece_copy(buffer, lab->scratch + (offset - LAB_SCRATCH), length);
+    if (read_word(lab, offset - lane, &word)) {
+        piece_copy(buffer, (const uint8_t *)&word + lane, length);
         return HV_OK;
     }
-    if (!read_word(lab, offset - lane, &word))
+    if (!is_scratch(offset))
         return HV_E_OUT_OF_RANGE;
-    piece_copy(buffer, (const uint8_t *)&word + lane, length);
+    piece_copy(buffer, lab->scratch + (offset - LAB_SCRATCH), length);
     return HV_OK;
 }
 
@@ -81,12 +80,12 @@ static hv_status_t write_register(struct lab *lab, uint64_t offset, uint64_t len
     uint64_t *argument = argument_at(lab, offset);
     uint32_t command;
 
-    if (is_scratch(offset)) {
-        piece_copy(lab->scratch + (offset - LAB_SCRATCH), buffer, length);
-        return HV_OK;
-    }
     if (argument) {
         piece_copy((uint8_t *)argument + offset % sizeof(*argument), buffer, length);
+        return HV_OK;
+    }
+    if (is_scratch(offset)) {
+        piece_copy(lab->scratch + (offset - LAB_SCRATCH), buffer, length);
         return HV_OK;
     }
     if (offset == LAB_COMMAND && length == sizeof(command)) {
@@ -286,55 +285,6 @@ static hv_status_t lab_initialize(void *context)
     return status;
 }
 
-/* The text after "key=", or NULL. */
-static const char *option_value(const char *option, const char *key)
-{
-    size_t length = strlen(key);
-
-    return strncmp(option, key, length) == 0 && option[length] == '=' ? option + length + 1 : NULL;
-}
-
-/* Digits to the end of the text; a base of 16 allows "0x". */
-static bool parse_number(const char *text, unsigned base, uint64_t *number)
-{
-    uint64_t value = 0;
-
-    if (base == 16 && text[0] == '0' && text[1] == 'x')
-        text += 2;
-    if (*text == '\0')
-        return false;
-    for (; *text; text++) {
-        unsigned digit = (unsigned)*text - '0';
-
-        if (digit > 9)
-            digit = ((unsigned)*text | 0x20u) - 'a' + 10;
-        if (digit >= base || value > (UINT64_MAX - digit) / base)
-            return false;
-        value = value * base + digit;
-    }
-    *number = value;
-    return true;
-}
-
-static bool parse_option(struct lab *lab, const char *option)
-{
-    const char *value = option_value(option, "bar4");
-    uint64_t mib;
-
-    if (value) {
-        if (!parse_number(value, 10, &mib) || !IS_POW2(mib) || mib > MAX_BAR4_MIB)
-            return false;
-        lab->bar4_bytes = MIB(mib);
-        return true;
-    }
-    value = option_value(option, "window_bytes");
-    if (value)
-        return parse_number(value, 16, &lab->window_bytes) && lab->window_bytes != 0;
-    value = option_value(option, "window");
-    lab->has_window = value && parse_number(value, 16, &lab->window);
-    return lab->has_window;
-}
-
 static hv_status_t lab_set_configuration(void *context, uint32_t count, const char *const *strings)
 {
     struct lab *lab = context;
@@ -342,7 +292,7 @@ static hv_status_t lab_set_configuration(void *context, uint32_t count, const ch
     const char *problem = NULL;
 
     for (uint32_t i = 0; i < count; i++)
-        if (!parse_option(lab, strings[i])) {
+        if (!lab_parse_option(lab, strings[i])) {
             log_line("lab", "option \"%s\" is not understood", strings[i]);
             return HV_E_INVALID_PARAMETER;
         }

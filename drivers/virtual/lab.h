@@ -66,6 +66,9 @@ struct lab {
     uint8_t buffer[LAB_BUFFER_BYTES]; /* for copies from and to the guest */
 };
 
+/* Take over one word of the configuration. False: it is not understood. */
+bool lab_parse_option(struct lab *lab, const char *option);
+
 /* Carry out a command: sets lab->status, and lab->result[] when it succeeds. */
 void lab_command(struct lab *lab, uint32_t command);
 
