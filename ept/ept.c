@@ -159,14 +159,17 @@ static inline uint64_t walk(const struct pt_root *root, uint64_t addr, unsigned 
     return value;
 }
 
-unsigned pt_tables_missing(const struct pt_root *root, uint64_t addr)
+unsigned pt_tables_cut(const struct pt_root *root, uint64_t addr)
 {
     unsigned level;
+    uint64_t value = walk(root, addr, &level);
+    unsigned tables = 0;
 
-    if (LIKELY(is_last(root, addr)))
+    if (value == 0)
         return 0;
-    walk(root, addr, &level);
-    return level - 1;
+    for (; level > 1 && (addr & (pt_span(level) - 1)) != 0; level--)
+        tables++;
+    return tables;
 }
 
 bool pt_lookup(const struct pt_root *root, uint64_t addr, struct pt_leaf *leaf)

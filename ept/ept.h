@@ -79,8 +79,8 @@ uint64_t pt_tables_needed(const struct pt_root *root, uint64_t addr, hpa_t frame
 /* Likewise for one pt_unmap: at most two splits at each end. */
 uint64_t pt_tables_needed_unmap(const struct pt_root *root, uint64_t addr, uint64_t pages);
 
-/* The tables that a 4 KiB leaf at addr would take now: 0 when the table for it is there. */
-unsigned pt_tables_missing(const struct pt_root *root, uint64_t addr);
+/* The tables that it takes to have a border at page-aligned addr: 0 when no large leaf reaches across it. */
+unsigned pt_tables_cut(const struct pt_root *root, uint64_t addr);
 
 /*
  * Map `pages` pages at page-aligned `addr` to contiguous frames from `frame`. Leaves are as large as

@@ -305,8 +305,9 @@ void ledger_add(struct ledger *l, struct ledger_mapping *mapping, uint64_t first
     ASSERT(pages != 0);
     if (l->mappings == 0)
         l->plain_type = memtype;
+    if (UNLIKELY(memtype != l->plain_type))
+        ledger_draw(l);
     if (LIKELY(ledger_is_plain(l))) {
-        ASSERT(memtype == l->plain_type); /* else nobody asked ledger_check() */
         list(l, mapping, first, first + pages);
     } else {
         add_edges(l, mapping, first, first + pages, memtype, place);

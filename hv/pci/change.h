@@ -20,9 +20,11 @@ struct change {
     struct hv_device *device;
     struct leaves_change leaves;
     uint64_t pages; /* of all windows */
+    bool is_alone;  /* one op only */
     bool retypes;   /* a frame that stays mapped gets another type: no VP may run meanwhile */
     bool
         forgets; /* types were forgotten before the leaves follow: section_lock is kept until then */
+    uint8_t gone_types; /* of what was forgotten: bits by enum memtype */
     /* Of the op before, which the next one often shares: nothing of it can have changed meanwhile. */
     struct hv_bar_state *bar; /* that it named, or NULL */
     struct hv_range *next;    /* the range behind its window, or NULL */
@@ -47,6 +49,9 @@ bool change_has_quota(const struct hv_bar_state *bar, const struct hv_mmio_op *o
 
 /* Records that were reserved for an op that came to nothing. */
 void change_free_reserved(struct hv_range *made, const struct records_change *records);
+
+/* The ranges that an op took out no longer count: a later op of the batch may map their frames with another type. */
+void change_forget_gone(struct change *change, struct records_change *records);
 
 /* Checks 3 to 9 of hv_mmio_range_create(), and the change of the records. change->bar is the op's. */
 hv_status_t change_create(struct change *change, struct hv_mmio_op *op) MUST_CHECK;

@@ -45,7 +45,10 @@ static uint64_t most_tables(const struct pt_root *root, uint64_t address, uint64
     return pt_tables_needed(root, address, HPA(0), pages, 1);
 }
 
-/* An upper bound of the tables that mapping [page, page + pages) of the range takes when its BAR is at `base`. */
+/*
+ * An upper bound of the tables that mapping [page, page + pages) of the range takes when its BAR is at `base`, even when
+ * none is there: those that are may be shared with another BAR, or with what this change removes first.
+ */
 static uint64_t tables_for(const struct pt_root *root, const struct hv_range *range, uint64_t page,
                            uint64_t pages, uint64_t base)
 {
@@ -65,36 +68,34 @@ static uint64_t tables_for(const struct pt_root *root, const struct hv_range *ra
     return MIN(tables, most); /* runs share tables */
 }
 
-/* Both edges of a window may cut a leaf or start a table; what lies between up to 512 pages is the same tables. */
-static uint64_t tables_at_edges(const struct pt_root *root, uint64_t address, uint64_t pages)
+/* Emptying a window takes tables where its edges cut a leaf. Only this BAR's ranges have leaves there. */
+static uint64_t tables_to_empty(const struct pt_root *root, uint64_t address, uint64_t pages)
 {
-    uint64_t tables = pt_tables_missing(root, address);
-
-    if (pages > 1)
-        tables += pt_tables_missing(root, address + ((pages - 1) << PAGE_SHIFT));
-    return tables;
+    return pt_tables_cut(root, address) + pt_tables_cut(root, address + (pages << PAGE_SHIFT));
 }
 
 hv_status_t leaves_reserve(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
-                           const struct hv_range *range, uint64_t *tables)
+                           const struct hv_range *range, bool is_alone, uint64_t *tables)
 {
-    const uint64_t edges_are_all = 512;
     struct vm *vm = vm_of(bar);
-    hv_status_t status = HV_OK;
-    uint64_t needed;
+    struct pt_root *root = &vm->tables;
+    uint64_t address = address_of(bar->live_base, first);
+    hv_status_t status;
 
     *tables = 0;
     if (!bar->live)
         return HV_OK;
     lock_acquire(&vm->tables_lock);
-    needed = tables_at_edges(&vm->tables, address_of(bar->live_base, first), pages);
-    if (UNLIKELY(range && pages > edges_are_all))
-        needed += tables_for(&vm->tables, range, 0, pages, bar->live_base);
-    if (needed != 0)
-        status = pt_pool_reserve(&vm->pool, needed);
+    if (range)
+        *tables = pages == 1 ? PT_LEVELS - 1 : tables_for(root, range, 0, pages, bar->live_base);
+    else if (is_alone)
+        *tables = tables_to_empty(root, address, pages);
+    else
+        *tables = pt_tables_needed_unmap(root, address, pages);
+    status = pt_pool_reserve(&vm->pool, *tables);
     lock_release(&vm->tables_lock);
-    if (status == HV_OK)
-        *tables = needed;
+    if (status != HV_OK)
+        *tables = 0;
     return status;
 }
 
@@ -246,17 +247,16 @@ static uint64_t window_step(struct hv_bar_state *bar, uint64_t first, uint64_t p
     return pt_unmap_step(&vm_of(bar)->tables, address_of(bar->live_base, first), pages, flush);
 }
 
-/* A window was brought in line: its edges may have completed a larger leaf. */
-static void join_edges(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
-                       struct leaves_change *change)
+void leaves_join(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
+                 struct leaves_change *change)
 {
     struct vm *vm = vm_of(bar);
 
-    change->flush.filled = false;
     step_begin(vm, change);
-    join_around(bar, first, &change->flush);
-    if (pages > 1)
+    if (bar->live && first + pages <= bar_pages(bar)) {
+        join_around(bar, first, &change->flush);
         join_around(bar, first + pages - 1, &change->flush);
+    }
     step_end(vm, change);
 }
 
@@ -271,17 +271,13 @@ void leaves_take_held(struct hv_bar_state *bar, struct hv_range *chain,
     step_end(vm_of(bar), change);
 }
 
-static NOINLINE void finish_window(struct hv_bar_state *bar, uint64_t first, uint64_t end,
-                                   bool has_held, struct leaves_change *change)
+static NOINLINE void settle_window(struct hv_bar_state *bar, uint64_t first, uint64_t end,
+                                   struct leaves_change *change)
 {
-    if (has_held || change->flush.kept) {
-        change->flush.kept = false;
-        step_begin(vm_of(bar), change);
-        settle_edges(bar, first, end, change);
-        step_end(vm_of(bar), change);
-    }
-    if (change->flush.filled)
-        join_edges(bar, first, end - first, change);
+    change->flush.kept = false;
+    step_begin(vm_of(bar), change);
+    settle_edges(bar, first, end, change);
+    step_end(vm_of(bar), change);
 }
 
 void leaves_derive(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
@@ -303,8 +299,8 @@ void leaves_derive(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
         page += window_step(bar, page, end - page, &change->flush);
         step_end(vm, change);
     }
-    if (UNLIKELY(has_held || change->flush.kept || change->flush.filled))
-        finish_window(bar, first, end, has_held, change);
+    if (UNLIKELY(has_held || change->flush.kept))
+        settle_window(bar, first, end, change);
 }
 
 /* All but the simplest of leaves_derive_range(). */
@@ -323,8 +319,8 @@ static NOINLINE void derive_range(struct hv_range *range, struct leaves_change *
         page += range_step(range, page, pages - page, &change->flush);
         step_end(vm, change);
     }
-    if (UNLIKELY(change->flush.kept || change->flush.filled))
-        finish_window(bar, range->node.key, range_end(range), false, change);
+    if (UNLIKELY(change->flush.kept))
+        settle_window(bar, range->node.key, range_end(range), change);
 }
 
 void leaves_derive_range(struct hv_range *range, struct leaves_change *change)
@@ -341,8 +337,8 @@ void leaves_derive_range(struct hv_range *range, struct leaves_change *change)
     }
     pt_map_step(&vm_of(bar)->tables, address_of(bar->live_base, range->node.key), frame, 1,
                 &range->attr, &change->flush);
-    if (UNLIKELY(change->flush.kept || change->flush.filled))
-        finish_window(bar, range->node.key, range_end(range), false, change);
+    if (UNLIKELY(change->flush.kept))
+        settle_window(bar, range->node.key, range_end(range), change);
 }
 
 void leaves_empty(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
@@ -426,7 +422,7 @@ hv_status_t leaves_activate(struct hv_bar_state *bar, uint64_t base)
             step_end(vm, &change);
         }
         if (UNLIKELY(change.flush.filled))
-            join_edges(bar, range->node.key, pages, &change);
+            leaves_join(bar, range->node.key, pages, &change);
     }
     leaves_finish(vm, &change);
     return HV_OK;
@@ -504,8 +500,8 @@ static void commit(struct mapping *mapping, uint64_t page, uint64_t pages)
             bar->live && range->listed ? range_step(range, at, end - at, &change.flush) : end - at;
         step_end(vm, &change);
     }
-    if (UNLIKELY(change.flush.filled) && bar->live)
-        join_edges(bar, first, end - page, &change);
+    if (UNLIKELY(change.flush.filled) && page < end)
+        leaves_join(bar, first, end - page, &change);
     leaves_finish(vm, &change);
 }
 

@@ -40,8 +40,9 @@ void change_free_reserved(struct hv_range *made, const struct records_change *re
 }
 /* ---- unmap and destroy ---- */
 
-static hv_status_t apply_unmap(struct hv_bar_state *bar, struct hv_mmio_op *op)
+static hv_status_t apply_unmap(struct change *change, struct hv_mmio_op *op)
 {
+    struct hv_bar_state *bar = change->bar;
     struct records_change *records = records_of(op);
     struct hv_range *overlap;
     hv_status_t status;
@@ -58,7 +59,8 @@ static hv_status_t apply_unmap(struct hv_bar_state *bar, struct hv_mmio_op *op)
         return HV_E_QUOTA;
     if (!records_reserve(bar, op->bar_page, op->page_count, records))
         return HV_E_NO_MEMORY;
-    status = leaves_reserve(bar, op->bar_page, op->page_count, NULL, &records->tables);
+    status =
+        leaves_reserve(bar, op->bar_page, op->page_count, NULL, change->is_alone, &records->tables);
     if (status != HV_OK) {
         change_free_reserved(NULL, records);
         return status;
@@ -105,7 +107,7 @@ static hv_status_t apply(struct change *change, struct hv_mmio_op *op)
     if (op->kind == HV_MMIO_OP_CREATE)
         status = change_create(change, op);
     else if (op->kind == HV_MMIO_OP_UNMAP)
-        status = apply_unmap(change->bar, op);
+        status = apply_unmap(change, op);
     else if (op->kind == HV_MMIO_OP_DESTROY)
         status = apply_destroy(change->bar, op);
     else
@@ -113,6 +115,8 @@ static hv_status_t apply(struct change *change, struct hv_mmio_op *op)
     if (status == HV_OK) {
         change->leaves.tables += records_of(op)->tables;
         change->pages += records_of(op)->pages;
+        if (UNLIKELY(!change->is_alone) && op->kind != HV_MMIO_OP_CREATE)
+            change_forget_gone(change, records_of(op));
     }
     return status;
 }
@@ -190,6 +194,8 @@ static inline void commit_one(struct change *change, struct hv_mmio_op *op)
         leaves_derive_range(records->made, &change->leaves);
     else
         leaves_empty(bar, op->bar_page, records->pages, &change->leaves);
+    if (UNLIKELY(change->leaves.flush.filled))
+        leaves_join(bar, op->bar_page, records->pages, &change->leaves);
     leaves_finish(change->device->host->vm, &change->leaves);
     if (!records->gone && !records->old_section) {
         section_hold(change, false);
@@ -208,6 +214,9 @@ static NOINLINE void commit(struct change *change, struct hv_mmio_op *ops, uint6
     leaves_begin(change);
     for (uint64_t i = 0; i < count; i++)
         derive(change, &ops[i]);
+    for (uint64_t i = 0; i < count && change->leaves.flush.filled; i++)
+        leaves_join(&change->device->bar[ops[i].bar], ops[i].bar_page, records_of(&ops[i])->pages,
+                    &change->leaves);
     leaves_finish(vm, &change->leaves);
     section_hold(change, true);
     for (uint64_t i = 0; i < count; i++)
@@ -240,7 +249,9 @@ static hv_status_t run_locked(struct hv_device *device, struct hv_mmio_op *ops, 
     change.device = device;
     change.leaves = (struct leaves_change){.is_section_held = true};
     change.pages = 0;
+    change.is_alone = count == 1;
     change.retypes = change.forgets = false;
+    change.gone_types = 0;
     change.bar = NULL;
     change.next = NULL;
     change.section = NULL;

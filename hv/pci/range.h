@@ -120,12 +120,13 @@ void records_undo(struct hv_bar_state *bar, uint64_t first, struct records_chang
 /* ---- leaves.c. Caller holds the device's lock ---- */
 
 /*
- * Tables that bringing the window in line with the records may take, taken out of nobody's sight: vm->pool's
- * reservation. `range`: the one that fills it, NULL: it becomes empty, which takes tables for two splits at most.
+ * Reserve the tables that bringing the window in line with the records may take. `range`: the one that fills it; NULL:
+ * it becomes empty. is_alone: the leaves are now what they will be when that is done, no other op of a batch comes before.
  * 0 while the BAR is not live. HV_E_NO_MEMORY. Caller holds section_lock.
  */
 hv_status_t leaves_reserve(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
-                           const struct hv_range *range, uint64_t *tables) MUST_CHECK;
+                           const struct hv_range *range, bool is_alone,
+                           uint64_t *tables) MUST_CHECK;
 
 /* What a change of leaves works with from its first step to the last. */
 struct leaves_change {
@@ -149,6 +150,10 @@ void leaves_take_held(struct hv_bar_state *bar, struct hv_range *chain,
 /* The same for a window without a range. */
 void leaves_empty(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
                   struct leaves_change *change);
+
+/* What was derived may have completed larger leaves: join them. Behind the last step that may cut one. */
+void leaves_join(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
+                 struct leaves_change *change);
 
 /* Flush, and give back tables. The last step. */
 void leaves_finish(struct vm *vm, struct leaves_change *change);

@@ -135,6 +135,21 @@ static void stop_vps(struct change *change)
     change->retypes = true;
 }
 
+static inline void forget(struct change *change, struct hv_range *range)
+{
+    mapping_remove(&range->map);
+    range->typed = false;
+    change->forgets = true;
+    change->gone_types |= (uint8_t)(1u << range->map.memtype);
+}
+
+void change_forget_gone(struct change *change, struct records_change *records)
+{
+    for (struct hv_range *range = records->gone; range; range = range->next)
+        if (range->typed)
+            forget(change, range);
+}
+
 /* The ranges that went no longer fix a type: their frames may get another one. */
 static void forget_types(struct change *change, const struct records_change *records,
                          const struct hv_range *made)
@@ -145,9 +160,7 @@ static void forget_types(struct change *change, const struct records_change *rec
             continue;
         if (range->map.memtype != made->map.memtype)
             stop_vps(change);
-        mapping_remove(&range->map);
-        range->typed = false;
-        change->forgets = true;
+        forget(change, range);
     }
 }
 
@@ -188,6 +201,8 @@ static NOINLINE void carve(struct change *change, struct hv_bar_state *bar,
 {
     records_carve(bar, op->bar_page, op->page_count, records);
     forget_types(change, records, made);
+    if (!change->is_alone)
+        change_forget_gone(change, records);
 }
 
 /* Check 9 and the change of the records. `overlap`: the first range in the window; `below`: its neighbour below. */
@@ -212,7 +227,8 @@ static hv_status_t make_range(struct change *change, struct hv_mmio_op *op,
         record_free(made);
         return HV_E_NO_MEMORY;
     }
-    status = leaves_reserve(bar, op->bar_page, op->page_count, made, &records->tables);
+    status =
+        leaves_reserve(bar, op->bar_page, op->page_count, made, change->is_alone, &records->tables);
     if (status != HV_OK) {
         change_free_reserved(made, records);
         return status;
@@ -230,34 +246,30 @@ static hv_status_t make_range(struct change *change, struct hv_mmio_op *op,
     return HV_OK;
 }
 
-/* A page that is mapped has its table; else tables may be missing. */
-static bool may_lack_tables(const struct hv_range *range, const struct section *section)
+/* A range of one page is replaced by one page, and both have frames: so its table is there, and stays. */
+static inline bool is_swap(const struct hv_mmio_op *op, const struct hv_range *overlap,
+                           const struct section *section)
 {
-    return range->map.pages > 1 || section_facts(range->map.section)->is_reserved ||
-           section_facts(section)->is_reserved;
+    return op->page_count == 1 && overlap->node.key == op->bar_page && overlap->map.pages == 1 &&
+           !section_facts(overlap->map.section)->is_reserved &&
+           !section_facts(section)->is_reserved;
 }
 
 /*
- * Likewise, when the window is exactly one range of a few pages: the busiest way of REPLACE. The record stays, with
- * another aim. Its types are forgotten at once, so section_lock is kept until the leaves have followed.
+ * Such a range stays, with another aim: the busiest way of REPLACE takes no record and no table. Its type is forgotten at
+ * once, so section_lock is kept until the leaf has followed.
  */
 static hv_status_t retarget(struct change *change, struct hv_mmio_op *op, struct hv_range *range,
                             struct section *section, enum memtype memtype)
 {
     struct records_change *records = records_of(op);
 
-    records->tables = 0;
-    if (may_lack_tables(range, section)) {
-        hv_status_t status =
-            leaves_reserve(change->bar, op->bar_page, op->page_count, NULL, &records->tables);
-
-        if (status != HV_OK)
-            return status;
-    }
     if (UNLIKELY(range->map.memtype != memtype) &&
         mapping_overlaps(&range->map, section, op->section_page, op->page_count))
         stop_vps(change);
-    records->pages = op->page_count;
+    change->gone_types |= (uint8_t)(1u << range->map.memtype);
+    records->tables = 0;
+    records->pages = 1;
     records->cut[0] = records->cut[1] = records->gone = NULL;
     records_retarget(range, section, op->section_page, op->flags & ~(uint32_t)HV_MMIO_REPLACE,
                      attr_of(op->flags, memtype), records);
@@ -302,8 +314,9 @@ static hv_status_t create_in_section(struct change *change, struct hv_mmio_op *o
         return status;
     if (overlap && !replaces)
         return HV_E_CONFLICTING_ADDRESSES;
-    if (overlap && overlap->node.key == op->bar_page && overlap->map.pages == op->page_count &&
-        op->page_count <= CHANGE_PAGES_UNDER_SECTION_LOCK)
+    if (UNLIKELY(change->gone_types & ~(1u << wish.memtype)))
+        stop_vps(change);
+    if (overlap && is_swap(op, overlap, section))
         return retarget(change, op, overlap, section, wish.memtype);
     return make_range(change, op, overlap, below, section, &wish);
 }

@@ -292,7 +292,6 @@ static void misuse_asserts(void **state)
     (void)state;
     expect_assert_failure(ledger_remove(&l, &never));
     add(10, 10, MEMTYPE_WC);
-    expect_assert_failure(ledger_add(&l, &other, frame_at(40), 1, MEMTYPE_UC, NULL)); /* plain */
     ledger_draw(&l);
     expect_assert_failure(ledger_remove(&l, &never));
     expect_assert_failure(ledger_split(&l, &never, frame_at(12), &other));

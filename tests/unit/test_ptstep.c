@@ -168,25 +168,25 @@ static void steps_over_nothing(void **state)
     assert_false(flush.needed);
 }
 
-static void missing_tables_are_those_taken(void **state)
+static void a_border_takes_the_tables_it_is_said_to(void **state)
 {
     const uint64_t high = root.fmt->exec == 0 ? 0xffffull << 48 : 0, at = BIT(48) - GIB(3);
 
     (void)state;
     watch_start(&root, at, PAGE_BYTES, 2048);
-    assert_int_equal(pt_tables_missing(&root, high | at), 3);
-    assert_int_equal(map(at, FRAME, KIB(4), &rw_wb), 3);
-    assert_int_equal(pt_tables_missing(&root, high | at), 0); /* a leaf */
-    assert_int_equal(pt_tables_missing(&root, high | (at + KIB(4))), 0);
-    assert_int_equal(map(at + KIB(4), GIB(20), KIB(4), &rw_wb), 0);
-    assert_int_equal(pt_tables_missing(&root, at + MIB(2)), 1);
+    assert_int_equal(pt_tables_cut(&root, high | at), 0); /* nothing there */
     map(at + MIB(2), FRAME + MIB(2), MIB(2), &rw_wb);
-    assert_int_equal(pt_tables_missing(&root, at + MIB(3)), 1); /* a split */
+    assert_int_equal(pt_tables_cut(&root, high | (at + MIB(2))), 0);
+    assert_int_equal(pt_tables_cut(&root, high | (at + MIB(4))), 0);
+    assert_int_equal(pt_tables_cut(&root, high | (at + MIB(3))), 1);
     assert_int_equal(map(at + MIB(3), GIB(20), KIB(4), &rw_wb), 1);
-    assert_int_equal(pt_tables_missing(&root, at + GIB(1)), 2);
+    assert_int_equal(pt_tables_cut(&root, at + MIB(3)),
+                     0); /* 4 KiB leaves have borders everywhere */
     map_unwatched(at + GIB(1), GIB(1), &rw_wb);
-    assert_int_equal(pt_tables_missing(&root, at + GIB(1) + KIB(4)), 2); /* two splits */
-    assert_int_equal(pt_tables_missing(&root, at - GIB(512)), 3);
+    assert_int_equal(pt_tables_cut(&root, at + GIB(1)), 0);
+    assert_int_equal(pt_tables_cut(&root, at + GIB(1) + MIB(2)), 1);
+    assert_int_equal(pt_tables_cut(&root, at + GIB(1) + KIB(4)), 2);
+    assert_int_equal(pt_tables_cut(&root, BIT(48)), 0); /* the end of the address space */
 }
 
 static void kept_says_that_a_larger_leaf_stays(void **state)
@@ -415,7 +415,7 @@ int main(void)
         PT_CASES(unmap_steps_end_with_each_table),
         PT_CASES(unmap_steps_of_a_large_subtree),
         PT_CASE(steps_over_nothing),
-        PT_CASES(missing_tables_are_those_taken),
+        PT_CASES(a_border_takes_the_tables_it_is_said_to),
         PT_CASES(kept_says_that_a_larger_leaf_stays),
         PT_CASES(steps_at_the_end_of_address_space),
         PT_CASES(canonical_addresses_in_steps),
