@@ -14,12 +14,13 @@ hv_status_t mapping_choose_type(struct section *section, uint64_t section_page, 
                                 struct ledger_wish *wish)
 {
     const struct section_facts *facts = section_facts(section);
-    hv_status_t status = ledger_check(facts->ledger, ledger_page(facts, section_page), pages, wish);
+    hv_status_t status;
 
-    if (status != HV_OK)
-        return status;
     if (!wish->fixed)
         wish->memtype = facts->default_type;
+    status = ledger_check(facts->ledger, ledger_page(facts, section_page), pages, wish);
+    if (status != HV_OK)
+        return status;
     /* Under second-level translation no MTRR would stop the CPU from caching device memory. */
     if (wish->memtype != MEMTYPE_UC && wish->memtype != MEMTYPE_WC && !facts->is_ram)
         return HV_E_CACHE_CONFLICT;

@@ -186,7 +186,8 @@ static inline void leaves_begin(struct change *change)
 static inline void commit_one(struct change *change, struct hv_mmio_op *op)
 {
     struct records_change *records = records_of(op);
-    struct hv_bar_state *bar = change->bar;
+    struct hv_bar_state *bar =
+        &change->device->bar[op->bar]; /* change->bar may be of an op that failed */
 
     leaves_begin(change);
     leaves_take_held(bar, records->gone, &change->leaves);
