@@ -193,6 +193,8 @@ $(HOST_DIR)/tests/unit/$(1): $(patsubst %.c,$(HOST_DIR)/%.o,$(sort tests/unit/$(
 endef
 $(foreach unit,$(UNITS),$(eval $(call unit_rule,$(unit))))
 
+include tests/fuzz/fuzz.mk
+
 # ---------------------------------------------------------------------------------------------- running
 
 .PHONY: run targets debug gdb guest
@@ -219,7 +221,7 @@ gdb:
 
 # ---------------------------------------------------------------------------------------------- checking
 
-export IMAGE_CFLAGS EFI_CFLAGS IMAGE_SRCS UNIT_SRCS HOST_CFLAGS
+export IMAGE_CFLAGS EFI_CFLAGS IMAGE_SRCS UNIT_SRCS HOST_CFLAGS FUZZERS
 
 .PHONY: test lint bench mutants coverage
 test:
@@ -235,10 +237,22 @@ bench:
 mutants:
 	$(Q)bash tests/tools/deps.sh test && $(PYTHON) tests/tools/mutants.py $(MUTANTS)
 
+# Without sanitizers and optimisation: a branch is one that somebody wrote.
+COVERAGE_CFLAGS := --coverage -fprofile-update=atomic -O0 -fno-sanitize=all
 coverage:
 	$(Q)bash tests/tools/deps.sh test && rm -rf build/coverage && \
-	    $(MAKE) --no-print-directory PACKAGES=none HOST_DIR=build/coverage HOST_EXTRA=--coverage units && \
-	    gcovr --root . --exclude tests --print-summary --html-details build/coverage/index.html build/coverage
+	    $(MAKE) --no-print-directory PACKAGES=none HOST_DIR=build/coverage HOST_EXTRA="$(COVERAGE_CFLAGS)" units && \
+	    $(PYTHON) tests/tools/coverage.py
+
+# What takes longer than a test may: millions of operations against the model, and each fuzzer for ten minutes.
+NIGHTLY_OPS     ?= 1000000
+NIGHTLY_SECONDS ?= 600
+.PHONY: nightly
+nightly:
+	$(Q)bash tests/tools/deps.sh test && $(MAKE) --no-print-directory PACKAGES=none unit-programs && \
+	    MODEL_TALK=1 MODEL_SEED=$${MODEL_SEED:-$$(date +%s)} MODEL_OPS=$(NIGHTLY_OPS) $(HOST_DIR)/tests/unit/test_model && \
+	    for fuzzer in $(FUZZERS); do \
+	        $(MAKE) --no-print-directory fuzz FUZZ=$$fuzzer SECONDS=$(NIGHTLY_SECONDS) || exit 1; done
 
 # ---------------------------------------------------------------------------------------------- the rest
 
@@ -257,7 +271,9 @@ help:
 	@echo 'make debug     Bochs debugger with symbols, stopped at efi_main'
 	@echo 'make gdb       gdb with symbols on qemu-npt, stopped at efi_main (GDB=more words for gdb)'
 	@echo 'make mutants   break the code on purpose, one patch at a time: each must turn a test red'
-	@echo 'make coverage  of the host tests: build/coverage/index.html'
+	@echo 'make coverage  branches that the host tests take, file by file, and build/coverage/index.html'
+	@echo 'make fuzz      search with libFuzzer: FUZZ=api SECONDS=60'
+	@echo 'make nightly   millions of operations against the model, then every fuzzer: NIGHTLY_OPS=, NIGHTLY_SECONDS='
 	@echo 'make clean     remove build/'
 	@echo 'V=1 shows the commands'
 

@@ -45,6 +45,7 @@ void fake_vm_destroy(struct vm *vm)
 {
     ASSERT(vm->regions.count == 0 && vm->pool.used_tables == 1 && vm->pool.reserved == 0);
     pt_root_destroy(&vm->tables);
+    pt_pool_drain(&vm->pool);
 }
 
 /* ---- what hv/pci calls ---- */

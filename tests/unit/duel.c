@@ -89,11 +89,29 @@ void duel_print(void)
     fflush(stderr);
 }
 
+static void (*abort_before)(int number);
+
 static void on_abort(int number)
 {
     duel_print();
-    signal(number, SIG_DFL);
+    signal(number, abort_before);
     raise(number);
+}
+
+/* A sanitizer ends the program without SIGABRT. A fuzzer has such a callback itself, and can play its input again. */
+void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+const char *__ubsan_default_options(void);
+const char *__ubsan_default_options(void)
+{
+    return "abort_on_error=1";
+}
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) __attribute__((weak));
+
+static void listen(void)
+{
+    abort_before = signal(SIGABRT, on_abort);
+    if (__sanitizer_set_death_callback && !LLVMFuzzerTestOneInput)
+        __sanitizer_set_death_callback(duel_print);
 }
 
 static void remember(const struct duel_op *op)
@@ -293,7 +311,7 @@ void duel_open(const struct duel_config *config)
     fake_vm_format = config->format;
     world_open(NULL);
     alarm(0);
-    signal(SIGABRT, on_abort);
+    listen();
     break_memory();
     world.frames = hv_frames.free_pages;
     if (!has_module)
@@ -337,7 +355,7 @@ void duel_close(void)
     watch_stop();
     fake_vm_on_flush = NULL;
     history.is_open = false;
-    signal(SIGABRT, SIG_DFL);
+    signal(SIGABRT, abort_before);
     world_close(NULL);
     fake_vm_format = &pt_format_ept;
 }

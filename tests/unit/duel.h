@@ -25,13 +25,12 @@
 struct duel_config {
     const char *name;
     const struct pt_format *format;
-    unsigned shift;               /* of the model's units: 0 or 9 */
-    bool large_executable;        /* what the CPU can do */
-    bool no_huge;                 /* no 1 GiB leaves */
-    unsigned check_every;         /* everything is compared after every n-th operation; 0 means 1 */
-    bool watch;                   /* every store is watched */
-    bool no_batches, no_reserved; /* leave these out */
-    unsigned hardware;            /* A/D bits are set in one of so many leaves; 0: never */
+    unsigned shift;        /* of the model's units: 0 or 9 */
+    bool large_executable; /* what the CPU can do */
+    bool no_huge;          /* no 1 GiB leaves */
+    unsigned check_every;  /* everything is compared after every n-th operation; 0 means 1 */
+    bool watch;            /* every store is watched */
+    unsigned hardware;     /* A/D bits are set in one of so many leaves; 0: never */
 };
 
 enum duel_kind {
@@ -159,11 +158,11 @@ struct section;
 struct duel {
     struct duel_config config;
     struct model model;
-    struct duel_tables before, after; /* the operation under way */
+    struct duel_tables before, after;        /* the operation under way */
     struct duel_tables between[MODEL_CALLS]; /* a batch: after each of its operations */
     unsigned between_count;
-    bool may_gap;                     /* it takes leaves away before it puts others there */
-    bool gave_up;                     /* it met a failure */
+    bool may_gap; /* it takes leaves away before it puts others there */
+    bool gave_up; /* it met a failure */
     struct section *section[MODEL_OBJECTS];
     hv_handle_t handle[MODEL_HANDLES];
     hv_handle_t event, stale;

@@ -170,6 +170,46 @@ static uint64_t range_below(unsigned device, enum hv_bar bar, uint64_t page)
     return page;
 }
 
+/* A handle that is open for the section. */
+static bool handle_to(unsigned object, uint8_t *handle)
+{
+    for (uint8_t i = 0; i < MODEL_HANDLES; i++)
+        if (duel.model.handle[i].live && duel.model.handle[i].object == object) {
+            *handle = i;
+            return true;
+        }
+    return false;
+}
+
+/* Fill the hole behind the range below just as the range would go on: a larger leaf may come of it. */
+static void heal(unsigned device, struct model_call *call)
+{
+    const struct model_bar *b = &duel.model.device[device].bar[call->bar];
+    uint64_t unit = call->page >> duel.config.shift, end;
+    const struct model_page *left;
+
+    if (unit >= b->units)
+        return;
+    while (unit > 0 && b->page[unit].object == 0)
+        unit--;
+    while (unit < b->units && b->page[unit].object != 0)
+        unit++;
+    if (unit == 0 || unit >= b->units)
+        return;
+    left = &b->page[unit - 1];
+    if (!handle_to(left->object - 1u, &call->handle))
+        return;
+    for (end = unit; end < b->units && b->page[end].object == 0;)
+        end++;
+    end = MIN(end, unit + duel.model.object[left->object - 1].units - left->section_unit - 1);
+    if (end <= unit)
+        return;
+    call->page = unit << duel.config.shift;
+    call->count = (end - unit) << duel.config.shift;
+    call->section_page = (left->section_unit + 1ull) << duel.config.shift;
+    call->flags = left->flags;
+}
+
 static void decode_call(const uint8_t *at, unsigned device, enum hv_bar bar,
                         enum hv_mmio_op_kind kind, struct model_call *call)
 {
@@ -191,6 +231,8 @@ static void decode_call(const uint8_t *at, unsigned device, enum hv_bar bar,
         call->page = range_below(device, bar, call->page);
     if (kind == HV_MMIO_OP_CREATE && at[14] < 192 && call->section_page < section_pages)
         call->count = MIN(call->count, section_pages - call->section_page);
+    if (kind == HV_MMIO_OP_CREATE && at[14] >= 216 && pages != 0)
+        heal(device, call);
     /* 4 KiB leaves by the million would only take time. */
     if (duel.config.shift != 0 && (call->flags & (HV_MMIO_NO_LARGE | HV_MMIO_EXECUTABLE)) &&
         call->count < ~0ull >> 1)

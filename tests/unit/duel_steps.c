@@ -196,8 +196,6 @@ static void step_section(const struct duel_op *op)
         object++;
     if (object == MODEL_OBJECTS || duel.model.handle[op->handle].live)
         return;
-    if (duel.config.no_reserved && (t->attributes & HV_SEC_RESERVE))
-        return;
     duel_arm();
     status = create_real(t, ++duel.model.serial, &duel.handle[op->handle]);
     if (duel_gave_up(status))
@@ -375,8 +373,7 @@ void duel_step_known(const struct duel_op *op)
     switch (op->kind) {
     case DUEL_CALL:
     case DUEL_BATCH:
-        if (op->kind == DUEL_CALL || !duel.config.no_batches)
-            step_ranges(op);
+        step_ranges(op);
         break;
     case DUEL_COMMAND:
     case DUEL_BAR_WRITE:

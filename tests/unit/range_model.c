@@ -260,15 +260,14 @@ hv_status_t model_call(struct model *m, unsigned device, const struct model_call
 
     if (device >= MODEL_DEVICES)
         return HV_E_INVALID_HANDLE;
-    if (call->kind != HV_MMIO_OP_CREATE && call->kind != HV_MMIO_OP_UNMAP &&
-        call->kind != HV_MMIO_OP_DESTROY)
-        return HV_E_INVALID_PARAMETER;
     status = check_bar(m, device, call->bar, &bar);
     if (status != HV_OK)
         return status;
     if (call->kind == HV_MMIO_OP_CREATE)
         return create(m, bar, call);
-    return call->kind == HV_MMIO_OP_UNMAP ? unmap(m, bar, call) : destroy(m, bar, call->page);
+    if (call->kind == HV_MMIO_OP_UNMAP)
+        return unmap(m, bar, call);
+    return call->kind == HV_MMIO_OP_DESTROY ? destroy(m, bar, call->page) : HV_E_INVALID_PARAMETER;
 }
 
 hv_status_t model_batch(struct model *m, unsigned device, const struct model_call *call,

@@ -384,6 +384,11 @@ static void test_unmap(void **state)
     for (unsigned i = 0; i < ARRAY_COUNT(shape); i++)
         run_both((struct scenario){stage_ranges, duel_unmap(0, HV_BAR2, shape[i][0], shape[i][1]),
                                    .fewest = 1});
+    /* Nothing is split: nothing is needed. */
+    assert_int_equal(
+        run((struct scenario){stage_ranges, duel_unmap(0, HV_BAR2, 0, 512), .fewest = 0}), 0);
+    assert_int_equal(
+        run((struct scenario){stage_ranges, duel_unmap(0, HV_BAR2, 0, 2048), .fewest = 0}), 0);
     run((struct scenario){stage_joined, duel_unmap(0, HV_BAR2, 630, 10), .fewest = 2});
     run((struct scenario){stage_dormant, duel_unmap(0, HV_BAR2, 800, 10), .fewest = 1});
 }

@@ -1,8 +1,8 @@
 /*
  * Random operations against the flat model, in both formats.
  *
- *   MODEL_OPS=n    operations of each test (default: some seconds' worth), MODEL_SEED=n, MODEL_EVERY=n (compare after every
- *                  n-th operation); `make nightly` sets them
+ *   MODEL_OPS=n    operations of each test; MODEL_SEED=n; MODEL_EVERY=n: everything is compared after every n-th;
+ *   MODEL_TEST=t   one test only; MODEL_TALK=1: the seed of each world. `make nightly` runs some millions.
  */
 #include "tests/unit/duel.h"
 
@@ -47,12 +47,10 @@ static void run(struct duel_config config, uint64_t ops)
 {
     uint64_t seed = setting("MODEL_SEED", 1), state = seed, done = 0, ok = 0, failed = 0;
 
-    config.no_batches = setting("MODEL_BATCHES", 0) == 0;
-    config.no_reserved = setting("MODEL_RESERVED", 0) == 0;
     ops = setting("MODEL_OPS", ops);
     config.check_every = (unsigned)setting("MODEL_EVERY", config.check_every);
     while (done < ops) {
-        /* A failure names the world's own seed: MODEL_SEED=that MODEL_OPS=1 plays it alone. */
+        /* MODEL_TALK names the world's own seed: MODEL_SEED=that MODEL_OPS=2000 plays it alone. */
         if (getenv("MODEL_TALK"))
             fprintf(stderr, "%s: world of seed %llu\n", config.name, (unsigned long long)state);
         run_world(&config, &state, MIN(ops - done, OPS_PER_WORLD));
