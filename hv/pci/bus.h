@@ -180,6 +180,8 @@ static inline void device_leave(struct hv_device *device)
 
 /* Destroy every aperture of the device and log each: teardown. Returns how many there were. */
 uint64_t aperture_destroy_all(struct hv_device *device);
+/* Give back what is kept warm: see section_trim(). */
+void aperture_trim(void);
 
 /* ---- report.c ---- */
 

@@ -229,6 +229,11 @@ hv_status_t hv_guest_aperture_destroy(struct hv_device *device, void *va)
     return status;
 }
 
+void aperture_trim(void)
+{
+    slab_trim(&aperture_slab);
+}
+
 uint64_t aperture_destroy_all(struct hv_device *device)
 {
     struct tree_node *node;

@@ -3,6 +3,7 @@
 #include "hv/base/string.h"
 #include "hv/mem/frames.h"
 #include "hv/mem/space.h"
+#include "hv/mem/view.h"
 #include "hv/pci/config.h"
 #include "hv/pci/range.h"
 
@@ -215,12 +216,23 @@ uint64_t inspect_hash(struct hv_device *device)
     return hash;
 }
 
+/* What is kept for the next call counts as free. */
+static void trim(struct vm *vm)
+{
+    section_trim();
+    view_trim();
+    record_trim();
+    aperture_trim();
+    lock_acquire(&vm->tables_lock);
+    pt_pool_drain(&vm->pool);
+    lock_release(&vm->tables_lock);
+}
+
 void inspect_totals(struct hv_device *device, struct inspect_totals *totals)
 {
     struct hv_device_host *host = device->host;
 
-    section_trim();
-    view_trim();
+    trim(host->vm);
     *totals = (struct inspect_totals){
         .free_frames = hv_frames.free_pages,
         .table_pages = host->vm->pool.used_tables,

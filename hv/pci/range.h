@@ -89,6 +89,8 @@ struct records_change {
 /* Memory for a record. NULL: none left. record_free() of one that is in no tree and no ledger; NULL is fine. */
 struct hv_range *record_take(void);
 void record_free(struct hv_range *range);
+/* Give back what is kept warm: see section_trim(). */
+void record_trim(void);
 
 /* The first range that reaches into [first, first + pages), or NULL. */
 struct hv_range *records_overlap(const struct hv_bar_state *bar, uint64_t first, uint64_t pages);

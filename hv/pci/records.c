@@ -16,6 +16,11 @@ void record_free(struct hv_range *range)
     slab_free(&range_slab, range);
 }
 
+void record_trim(void)
+{
+    slab_trim(&range_slab);
+}
+
 struct hv_range *range_find(const struct hv_bar_state *bar, uint64_t bar_page)
 {
     struct hv_range *range = range_of(tree_find_le(&bar->ranges, bar_page));
