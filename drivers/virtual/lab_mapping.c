@@ -91,6 +91,16 @@ hv_status_t lab_view_unmap(struct lab *lab)
     return status;
 }
 
+/* A guest knows the window of device memory by what it was configured for, not by its address. */
+static hpa_t io_address(const struct lab *lab)
+{
+    uint64_t address = lab->arg[0];
+
+    if (lab->has_window && (address & LAB_IO_WINDOW))
+        address = lab->window + (address & ~LAB_IO_WINDOW);
+    return HPA(address);
+}
+
 hv_status_t lab_io_map(struct lab *lab)
 {
     struct lab_mapping *place = free_place(lab);
@@ -99,7 +109,7 @@ hv_status_t lab_io_map(struct lab *lab)
 
     if (!place)
         return HV_E_QUOTA;
-    status = hv_io_space_map(HPA(lab->arg[0]), lab->arg[1], u32_arg(lab, 2), &address);
+    status = hv_io_space_map(io_address(lab), lab->arg[1], u32_arg(lab, 2), &address);
     if (status == HV_OK)
         keep(lab, place, LAB_MAPPED_IO, address, lab->arg[1]);
     return status;

@@ -192,6 +192,7 @@ enum lab_command {
 
 #define LAB_NONE_DONE            (~0ull)
 #define LAB_BATCH_OPS            128u
+#define LAB_IO_WINDOW            (1ull << 63) /* IO_MAP: what is added counts from section 2's first byte */
 #define LAB_MAPPINGS             1088u /* more than a device may have apertures (1024) */
 #define LAB_BUFFER_BYTES         0x2000u
 #define LAB_PAUSE_DEPTH          16u
