@@ -24,7 +24,14 @@ SIDE_BY_SIDE = max(2, min(os.cpu_count() or 2, 8))
 ORACLE_STOPS = 500
 
 # BAR4 lies over a physical window where no machine of the tests has anything.
-LAB = "guest = \\guest.elf\nram = 64 split 32\ndevice = lab bar4=2048 window=0x1000000000\n"
+# The boot module, of which ROMs are made, is the guest's own file: the guest can tell whether it is all there.
+LAB = "guest = \\guest.elf\nmodule = \\guest.elf\nram = 64 split 32\ndevice = lab bar4=8192 window=0x1000000000\n"
+
+
+# What needs gigabytes of memory or a network card's registers has boots of its own.
+BIG_LAB = "guest = \\guest.elf\nram = 64 split 32\ndevice = lab bar4=16384 window=0x1000000000\n"
+CARD_LAB = "guest = \\guest.elf\nram = 64 split 32\ndevice = lab window=pci:8086:100e:0\n"
+BIG_MIB = 4096
 
 
 def lab(cmdline):
@@ -106,7 +113,7 @@ class Result:
 
 
 # Runs that must end the VM, and only the VM.
-FATAL = ["fetch", "triple", "walk", "hlt", "pause"]
+FATAL = ["fetch", "noexec", "triple", "walk", "hlt", "pause"]
 TRACE = "c\n" + ORACLE_STOPS * "trace-mem on\nc\ntrace-mem off\nc\n"
 # Bochs calls a triple fault in an SVM guest a panic and stops in its debugger; when told to go on, the exit comes.
 FATAL_OPTIONS = {("triple", "bochs-npt"): {"script": "c\nc\n", "panics": ", cpu0=report"}}
@@ -117,6 +124,8 @@ BOOTS = {
     **{f"all@{name}": Boot(lab("test=all"), name, early=True) for name in OFFERED},
     "clang@bochs-ept": Boot(lab("test=all"), "bochs-ept", clang=True, early=True),
     "clang@qemu-npt": Boot(lab("test=all"), "qemu-npt", clang=True, early=True),
+    **{f"big@{name}": Boot(BIG_LAB + "cmdline = test=big\n", name, early=True, mib=BIG_MIB) for name in OFFERED},
+    **{f"card@{name}": Boot(CARD_LAB + "cmdline = test=card\n", name) for name in OFFERED},
     **{f"{run}@{name}": Boot(lab(f"test={run}"), name, **FATAL_OPTIONS.get((run, name), {}))
        for name in OFFERED for run in FATAL},
     # the walk of each access, for the memory-type oracle

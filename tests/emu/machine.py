@@ -40,7 +40,7 @@ config_interface: textconfig
 romimage: file={ovmf}
 vgaromimage: file={vgabios}
 cpu: model={model}, count={cpus}, ips=10000000, reset_on_triple_fault=0, ignore_bad_msrs=1
-memory: guest={mib}, host={mib}
+memory: guest={mib}, host={host_mib}
 pci: enabled=1, chipset=i440fx, slot1=e1000
 e1000: enabled=1, mac=52:54:00:12:34:56, ethmod=null
 com1: enabled=1, mode=file, dev={directory}/serial.txt
@@ -54,6 +54,9 @@ panic: action=fatal{panics}
 error: action=ignore
 info: action=ignore
 """
+
+# Bochs keeps at most this much of a guest's memory in its own, and the rest in a file.
+BOCHS_HOST_MIB = 2048
 
 
 class Machine:
@@ -194,7 +197,8 @@ class Bochs(Machine):
     def command(self):
         with open(self.path("bochsrc"), "w") as out:
             out.write(BOCHSRC.format(ovmf=OVMF, vgabios=VGABIOS, model=self.model, cpus=self.cpus, mib=self.mib,
-                                     panics=self.panics, directory=self.directory))
+                                     host_mib=min(self.mib, BOCHS_HOST_MIB), panics=self.panics,
+                                     directory=self.directory))
         with open(self.path("script"), "w") as out:
             out.write(self.script)
         return ["bochs", "-q", "-f", self.path("bochsrc"), "-rc", self.path("script")]

@@ -5,6 +5,7 @@ import pytest
 
 CAUSES = {
     "fetch": "instruction fetch from a page that is not executable memory",
+    "noexec": "instruction fetch from a page that is not executable memory",
     "triple": "triple fault",
     "walk": "a guest page table lies in memory that cannot hold one",
     "pause": "paused by a device that did not resume it",

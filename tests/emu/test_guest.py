@@ -9,7 +9,10 @@ import machine
 import pytest
 
 GROUPS = ["pci", "ranges", "trap", "forms", "cross", "cpu", "regs", "types", "status", "section", "dynamic", "bars",
-          "overlap", "stress"]
+          "overlap", "share", "display", "replace", "batch", "reserve", "memory", "view", "window", "rom", "resize",
+          "churn", "storm", "chance", "stress"]
+# Groups with a boot of their own.
+APART = ["big", "card"]
 WHOLE = [f"all@{name}" for name in boots.OFFERED]
 
 
@@ -32,6 +35,15 @@ def test_what_may_be_skipped_is_skipped(boot, boot_name):
     may = {check.text for check in boot.report.checks
            if any(re.search(name, check.text) for name, _ in boot.target.may_skip)}
     assert {check.text for check in boot.report.skipped()} == may
+
+
+@pytest.mark.parametrize("boot_name", [f"{group}@{name}" for name in boots.OFFERED for group in APART])
+def test_group_apart(boot, boot_name):
+    """Nothing may be skipped: these machines were made for it."""
+    assert not boot.problems, boot.show()
+    assert not boot.report.problems, "\n".join(boot.report.problems) + boot.show()
+    assert list(boot.report.groups()) == [boot_name.split("@")[0]]
+    assert not boot.report.skipped(), boot.show()
 
 
 @pytest.mark.parametrize("boot_name", WHOLE)

@@ -195,7 +195,7 @@ struct bar_stats {
 };
 struct bar_stats bar_stats(unsigned bar);
 struct totals {
-    uint64_t value[5];
+    uint64_t value[7]; /* all that TOTALS tells */
 };
 struct totals totals(void);
 bool totals_equal(const struct totals *a, const struct totals *b);
@@ -232,6 +232,69 @@ struct initial initial_range(unsigned n);
 unsigned initial_level(const struct initial *range, uint64_t page); /* leaf level that is right */
 void name_initial(char *out, unsigned n);
 
+/* ---- kit.c: for the scenarios of the mapping engine ---- */
+enum section_access { SA_QUERY = 1, SA_WRITE = 2, SA_READ = 4, SA_EXECUTE = 8, SA_ALL = 15 };
+enum page_protection {
+    PROT_NONE = 0x01,
+    PROT_R = 0x02,
+    PROT_RW = 0x04,
+    PROT_RX = 0x20,
+    PROT_RWX = 0x40,
+    PROT_NOCACHE = 0x200,
+    PROT_COMBINE = 0x400
+};
+enum section_attributes {
+    S_COMMIT = 0x01,
+    S_RESERVE = 0x02,
+    S_NOCACHE = 0x10,
+    S_COMBINE = 0x20,
+    S_LARGE = 0x40,
+    S_CONTIGUOUS = 0x80,
+    S_OPEN_IF = 0x100
+};
+enum backing { B_NONE, B_PHYSICAL, B_MODULE };
+enum op_kind { OP_CREATE = 1, OP_UNMAP = 2, OP_DESTROY = 3 };
+#define BATCH_ATOMIC 1u
+
+/* Everything that must come back when a check has undone what it did. */
+struct world {
+    struct totals totals;
+    uint64_t hash;
+};
+void world_note(struct world *w);
+bool world_same(const struct world *w, const char *when);
+
+uint32_t section_make(uint64_t bytes, uint32_t attributes); /* RWX and all rights; 0: failed */
+void handle_drop(uint32_t handle);
+hv_status_t bar_map(unsigned bar, uint64_t page, uint64_t pages, uint32_t flags, uint32_t section,
+                    uint64_t section_page);
+hv_status_t bar_destroy(unsigned bar, uint64_t page);
+hv_status_t bar_unmap(unsigned bar, uint64_t page, uint64_t pages);
+/* One op of the lab's table, and the run of its first `count`; lab_result(0) says how many stay. */
+void batch_set(unsigned index, enum op_kind kind, unsigned bar, uint64_t page, uint64_t pages,
+               uint32_t flags, uint32_t section, uint64_t section_page);
+hv_status_t batch_run(unsigned count, uint32_t flags);
+
+uint64_t mark_of(unsigned id, uint64_t page); /* a word that tells one page from all others */
+void marks_put(uint32_t section, unsigned id, uint64_t first, uint64_t pages); /* by the device */
+void marks_store(uint64_t gva, unsigned id, uint64_t first, uint64_t pages);   /* by the guest */
+bool marks_seen(uint64_t gva, unsigned id, uint64_t first, uint64_t pages);
+
+bool leaf_is(uint64_t gpa, unsigned rights, unsigned type, unsigned level); /* r, t as in flags */
+bool page_traps(unsigned bar, uint64_t gva, uint64_t page); /* a read of the page behind gva */
+unsigned large_or_small(unsigned level); /* the largest level up to it that this CPU has */
+bool range_is(unsigned bar, uint64_t page, uint64_t pages, uint64_t section_page, uint32_t flags);
+/* As on a CPU with all leaf sizes; a large leaf that this one lacks counts as its parts. */
+bool range_leaves(unsigned bar, uint64_t page, uint64_t small, uint64_t large, uint64_t huge);
+
+/* t_resize.c: decode off, the size, home, decode on. And a card's window over a section of a GiB or more. */
+void lab_resize_bar4(uint64_t bytes);
+void graphics_card(uint32_t section, bool memory);
+
+void initial_put_away(void); /* BAR2 empty */
+void initial_restore(void);
+uint32_t random_next(uint32_t *state);
+
 /* ---- tap.c ---- */
 #define NAME_ROOM 120u
 struct check {
@@ -265,7 +328,9 @@ extern bool quirk_canonical; /* this machine's WRMSR takes any address */
 /* ---- the checks ---- */
 extern const struct check_list checks_pci, checks_ranges, checks_trap, checks_forms, checks_cross,
     checks_dynamic, checks_types, checks_status, checks_section, checks_bars, checks_overlap,
-    checks_cpu, checks_regs, checks_stress, checks_bench;
+    checks_cpu, checks_regs, checks_stress, checks_share, checks_display, checks_replace,
+    checks_batch, checks_reserve, checks_memory, checks_view, checks_window, checks_rom,
+    checks_resize, checks_churn, checks_storm, checks_chance, checks_big, checks_card, checks_bench;
 bool fatal_run(const char *which); /* false: no such run */
 void oracle_run(bool hold);
 

@@ -97,7 +97,7 @@ void lab_init(void)
         lab.alt = (uint32_t)lab_result(0);
         lab.alt_pages = lab_result(1);
     }
-    if (lab.bytes[4] != 0 && LAB(LAB_CMD_SECTION_GET, LAB_SECTION_BAR4) == HV_OK) {
+    if (LAB(LAB_CMD_SECTION_GET, LAB_SECTION_BAR4) == HV_OK) {
         lab.bar4 = (uint32_t)lab_result(0);
         lab.bar4_pages = lab_result(1);
     }
@@ -186,8 +186,10 @@ struct totals totals(void)
 
 bool totals_equal(const struct totals *a, const struct totals *b)
 {
-    static const char *const what[] = {"free frames", "table pages", "ledger mappings", "sections",
-                                       "ranges"};
+    static const char *const what[] = {
+        "free frames",        "table pages", "ledger mappings",
+        "sections",           "ranges",      "views, I/O mappings and apertures",
+        "the lab's apertures"};
 
     for (unsigned i = 0; i < COUNT_OF(a->value); i++)
         if (!expect_eq(what[i], b->value[i], a->value[i]))

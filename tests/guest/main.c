@@ -2,7 +2,8 @@
  * The guest test kernel: reads its command line, finds the lab device, runs what was chosen.
  *
  *   test=all | <group> | <glob over "group: text">    checks (default all)
- *   test=fetch | triple | walk | hlt                  runs that end the VM
+ *   test=big | card                                   checks that need more memory, or a network card
+ *   test=fetch | noexec | triple | walk | hlt                  runs that end the VM
  *   test=oracle [hold]                                brackets loads with magic breaks; hold: stays at the end
  *   bench                                             measurements
  *   quirk=canonical                                   WRMSR does not check addresses here: do not expect it
@@ -52,11 +53,19 @@ static unsigned run(const char *chosen, bool bench)
     const struct check_list all[] = {
         checks_pci,     checks_ranges, checks_trap,    checks_forms,  checks_cross,
         checks_cpu,     checks_regs,   checks_types,   checks_status, checks_section,
-        checks_dynamic, checks_bars,   checks_overlap, checks_stress,
+        checks_dynamic, checks_bars,   checks_overlap, checks_share,  checks_display,
+        checks_replace, checks_batch,  checks_reserve, checks_memory, checks_view,
+        checks_window,  checks_rom,    checks_resize,  checks_churn,  checks_storm,
+        checks_chance,  checks_stress,
     };
+    /* runs of their own: they need a machine, or a configuration, that the others do not */
+    const struct check_list apart[] = {checks_big, checks_card};
 
     if (bench)
         return tap_run(&checks_bench, 1, "all");
+    for (unsigned i = 0; i < COUNT_OF(apart); i++)
+        if (has_prefix(chosen, apart[i].checks[0].group))
+            return tap_run(&apart[i], 1, chosen);
     return tap_run(all, COUNT_OF(all), chosen);
 }
 

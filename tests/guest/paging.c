@@ -13,7 +13,7 @@
 #define PAT_BIT_2M  0x1000ull
 #define PTE_FRAME   0x000ffffffffff000ull
 
-#define POOL_TABLES 160u
+#define POOL_TABLES 192u
 
 extern uint64_t guest_pml4[512];
 static uint64_t pool[POOL_TABLES][512] __attribute__((aligned(4096)));

@@ -16,6 +16,17 @@ static void fetch(void)
     code();
 }
 
+/* The page is there and readable, only not executable. */
+static void noexec(void)
+{
+    void (*code)(void) = (void (*)(void))(uintptr_t)(GVA_BAR2 + AT * PAGE);
+
+    section_put(lab.main, AT * PAGE, 0xc3);
+    expect_status("create", range_create(AT, 1, F_TYPE(4) | F_WRITE, lab.main, AT), HV_OK);
+    say("# about to fetch from 0x%lx, a page that is mapped for data\n", lab.base[2] + AT * PAGE);
+    code();
+}
+
 static void triple(void)
 {
     struct idt_pointer none = {0, 0};
@@ -68,11 +79,8 @@ bool fatal_run(const char *which)
         const char *name;
         void (*run)(void);
         bool lab;
-    } runs[] = {{"fetch", fetch, true},
-                {"triple", triple, false},
-                {"walk", walk, true},
-                {"pause", pause, true},
-                {"hlt", halt, false}};
+    } runs[] = {{"fetch", fetch, true}, {"noexec", noexec, true}, {"triple", triple, false},
+                {"walk", walk, true},   {"pause", pause, true},   {"hlt", halt, false}};
 
     for (unsigned i = 0; i < COUNT_OF(runs); i++) {
         if (!text_equal(which, runs[i].name))

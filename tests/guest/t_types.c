@@ -37,7 +37,7 @@ static const struct {
 #define DEFAULTS 0x0007040600070406ull
 
 struct type_report {
-    uint64_t mapped, effective, leaf, ipat, index, pat, level, mtrr;
+    uint64_t mapped, effective, leaf, ipat, index, pat, disabled, level, mtrr, bits;
 };
 
 static bool effective(uint64_t gva, struct type_report *r)
@@ -50,8 +50,10 @@ static bool effective(uint64_t gva, struct type_report *r)
     r->ipat = lab_result(3);
     r->index = lab_result(4);
     r->pat = lab_result(5);
+    r->disabled = lab_result(6);
     r->level = lab_result(7);
     r->mtrr = lab_result(8);
+    r->bits = lab_result(9);
     return true;
 }
 
@@ -101,7 +103,9 @@ static void expect_effective(uint64_t gva, unsigned t, unsigned ipat, unsigned i
     expect_eq("leaf type", r.leaf, type_value[t]);
     expect_eq("IPAT", r.ipat, ipat);
     expect_eq("PAT index", r.index, index);
+    expect_eq("PWT, PCD and PAT of the guest's entry", r.bits, index);
     expect_eq("PAT type", r.pat, pat);
+    expect_eq("CR0.CD in force", r.disabled, 0);
     expect_eq("effective type", r.effective, expected);
 }
 
