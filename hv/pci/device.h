@@ -79,7 +79,8 @@ struct hv_device_ops {
 };
 
 /*
- * One host per VM, created before it starts. flags: 0. NULL vm or host HV_E_INVALID_PARAMETER_1, _3; flags _2;
+ * One host per VM, created before it starts. flags: enum hv_device_host_flags. NULL vm or host
+ * HV_E_INVALID_PARAMETER_1, _3; unknown flag _2;
  * HV_E_ALREADY_EXISTS; HV_E_QUOTA (hosts, ports); HV_E_NO_MEMORY.
  */
 hv_status_t hv_device_host_create(struct vm *vm, uint32_t flags,
@@ -137,7 +138,8 @@ enum hv_mmio_flags {
  *  4 past the end of the BAR or wrapping HV_E_OUT_OF_RANGE (a BAR below one page has no pages)
  *  5 section: HV_E_INVALID_HANDLE, HV_E_OBJECT_TYPE, HV_E_ACCESS_DENIED, HV_E_SECTION_PROTECTION
  *  6 past the end of the section or wrapping HV_E_INVALID_VIEW_SIZE
- *  7 a frame in force with another type (what REPLACE removes does not count), or WB, WT, WP on a physical window HV_E_CACHE_CONFLICT
+ *  7 a frame in force with another type (what REPLACE removes does not count), or WB, WT, WP on a physical
+ *    window HV_E_CACHE_CONFLICT
  *  8 overlap with a live range, without HV_MMIO_REPLACE HV_E_CONFLICTING_ADDRESSES
  *  9 HV_E_QUOTA (ranges of the device), HV_E_NO_MEMORY (records or table pages)
  * A call that fails changes nothing.
@@ -154,11 +156,11 @@ hv_status_t hv_mmio_range_destroy(struct hv_device *device, enum hv_bar bar, uin
 
 struct hv_mmio_range_info {
     uint64_t bar_page, page_count, section_page;
-    uint32_t flags; /* as created */
+    uint32_t flags; /* as created, without HV_MMIO_REPLACE */
     uint32_t section_id;
-    enum memtype memtype;    /* in force */
-    bool live;               /* its leaves are in the tables now */
-    uint64_t leaves[4];      /* [1] 4 KiB, [2] 2 MiB, [3] 1 GiB; all 0 when not live */
+    enum memtype memtype; /* in force */
+    bool live;            /* its BAR is decoded and in place: leaves are in the tables now */
+    uint64_t leaves[4]; /* [1] 4 KiB, [2] 2 MiB, [3] 1 GiB, shared ones too; all 0 when not live */
     uint64_t trapped_writes; /* writes to the read-only range */
 };
 
@@ -211,8 +213,9 @@ hv_status_t hv_mmio_range_query(struct hv_device *device, enum hv_bar bar, uint6
 /*
  * A memory BAR whose size the guest may choose through the Resizable BAR capability (PCI Express Base, "Resizable BAR
  * Extended Capability"), with decode off. `sizes`: bit n set when 2^(20 + n) bytes are possible; the size that
- * get_details() gives must be among them. Pages beyond a smaller size are inactive, not destroyed. Legal in `start` and
- * before, else HV_E_INVALID_STATE. HV_E_INVALID_HANDLE; _2, HV_E_NO_SUCH_BAR (also ROM and I/O); _3.
+ * get_details() gives must be among them. Pages beyond a smaller size are inactive, not destroyed. Not while the device
+ * is started, so at the latest in `start`, nor in tear-down: HV_E_INVALID_STATE. HV_E_INVALID_HANDLE; _2,
+ * HV_E_NO_SUCH_BAR (also ROM and I/O); _3.
  */
 hv_status_t hv_bar_make_resizable(struct hv_device *device, enum hv_bar bar,
                                   uint64_t sizes) MUST_CHECK;

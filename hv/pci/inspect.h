@@ -63,7 +63,6 @@ struct inspect_totals {
 };
 
 /* Gives back what is kept warm first, so that two counts can be compared exactly. */
-
 void inspect_totals(struct hv_device *device, struct inspect_totals *totals);
 
 /* Ticks of the time-stamp counter, serialised as a benchmark needs. Link-time: boot/ in the image. */
