@@ -95,6 +95,9 @@ PCI_WORLD_SRCS := tests/unit/pci_world.c tests/fake/blocks.c tests/fake/phys.c t
     $(SECTION_SRCS) hv/base/log.c hv/mmio/region.c $(PCI_SRCS) hv/vm/pause.c
 UNITS += test_range
 test_range_SRCS := $(PCI_WORLD_SRCS)
+UNITS += test_replace test_joins
+test_replace_SRCS := $(PCI_WORLD_SRCS) tests/unit/replace_kit.c
+test_joins_SRCS := $(test_replace_SRCS)
 UNITS += test_guest_memory
 test_guest_memory_SRCS := $(PCI_WORLD_SRCS) tests/unit/ram_kit.c
 UNITS += test_aperture
