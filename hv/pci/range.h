@@ -77,8 +77,8 @@ struct records_change {
     uint64_t pages;
     uint64_t tables; /* reserved for this change */
     /*
-     * When one page replaces a range of one page, that is not replaced but aimed at something else: `made` is that range,
-     * and this is what it was before. Its reference to old_section is still there.
+     * When the window is exactly one range, that is not replaced but aimed at something else: `made` is that range, and
+     * this is what it was before. Its reference to old_section is still there.
      */
     struct section *old_section; /* NULL: made is new */
     uint64_t old_section_page;
