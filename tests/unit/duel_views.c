@@ -2,33 +2,17 @@
 #include "tests/unit/duel.h"
 
 #include "hv/mem/view_record.h"
-#include "hv/x86/mtrr.h"
 #include "tests/fake/ptwatch.h"
 #include "tests/fake/space.h"
-#include "tests/fake/view_ram.h"
+#include "tests/unit/pci_views.h"
 #include "tests/unit/pci_world.h"
 
 #define BLOCK HV_VIEW_GRANULARITY
 #define CACHE ((uint32_t)(HV_PAGE_NOCACHE | HV_PAGE_WRITECOMBINE))
 
-/* The real thing is here in place of tests/fake/view_ram.c, and fails as its allocations do. */
-void fake_view_fail(unsigned nth)
-{
-    assert_int_equal(nth, 0);
-}
-
-static const struct mtrr machine = {.def_type = MTRR_DEF_ENABLE}; /* all of it uncached */
-
 void duel_views_open(void)
 {
-    static bool is_open;
-
-    if (!is_open) {
-        fake_space_open();
-        io_space_init(&machine);
-        view_init();
-    }
-    is_open = true;
+    pci_views_open();
     duel.model.object[MODEL_DEVICE_OBJECT].live = true;
     duel.model.object[MODEL_DEVICE_OBJECT].origin = MODEL_DEVICE_MEMORY;
     duel.model.object[MODEL_DEVICE_OBJECT].default_type = MEMTYPE_UC;

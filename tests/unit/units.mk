@@ -112,11 +112,17 @@ test_labcalls_SRCS := $(test_lab_SRCS)
 test_labmapping_SRCS := $(test_lab_SRCS)
 
 
+# The same with views and I/O space as they are. Whoever uses it brings a pt_store of its own.
+PCI_VIEWS_SRCS := $(filter-out tests/fake/ptstore.c tests/fake/view_%.c,$(PCI_WORLD_SRCS)) tests/fake/space.c \
+    hv/mem/io_space.c hv/mem/space_view.c hv/mem/view.c hv/mem/view_area.c hv/mem/view_record.c hv/x86/mtrr.c \
+    tests/unit/pci_views.c
+UNITS += test_known_mapping test_known_type
+test_known_mapping_SRCS := $(PCI_VIEWS_SRCS)
+test_known_type_SRCS := $(PCI_VIEWS_SRCS) tests/fake/ptstore.c
+
 # The same calls to the real code and to a flat model; every store is watched.
-DUEL_SRCS := $(filter-out tests/fake/ptstore.c tests/fake/view_%.c,$(PCI_WORLD_SRCS)) tests/fake/ptwatch.c \
-    tests/fake/space.c hv/mem/io_space.c hv/mem/space_view.c hv/mem/view.c hv/mem/view_area.c hv/mem/view_record.c \
-    hv/x86/mtrr.c tests/unit/duel.c tests/unit/duel_check.c tests/unit/duel_ops.c tests/unit/duel_script.c \
-    tests/unit/duel_steps.c tests/unit/duel_views.c tests/unit/range_model.c
+DUEL_SRCS := $(PCI_VIEWS_SRCS) tests/fake/ptwatch.c tests/unit/duel.c tests/unit/duel_check.c tests/unit/duel_ops.c \
+    tests/unit/duel_script.c tests/unit/duel_steps.c tests/unit/duel_views.c tests/unit/range_model.c
 UNITS += test_model
 test_model_SRCS := $(DUEL_SRCS)
 UNITS += test_inject
