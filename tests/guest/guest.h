@@ -330,7 +330,8 @@ extern const struct check_list checks_pci, checks_ranges, checks_trap, checks_fo
     checks_dynamic, checks_types, checks_status, checks_section, checks_bars, checks_overlap,
     checks_cpu, checks_regs, checks_stress, checks_share, checks_display, checks_replace,
     checks_batch, checks_reserve, checks_memory, checks_view, checks_window, checks_rom,
-    checks_resize, checks_churn, checks_storm, checks_chance, checks_big, checks_card, checks_bench;
+    checks_resize, checks_churn, checks_storm, checks_many, checks_names, checks_chance, checks_big,
+    checks_card, checks_bench;
 bool fatal_run(const char *which); /* false: no such run */
 void oracle_run(bool hold);
 

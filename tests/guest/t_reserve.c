@@ -137,6 +137,29 @@ static void cut(unsigned i)
     world_same(&before, "after the sections went");
 }
 
+/* Of LARGE_PAGES a commit gives whole aligned 2 MiB, and that is what the leaves are. */
+static void large(unsigned i)
+{
+    struct world before;
+    uint32_t section;
+
+    (void)i;
+    world_note(&before);
+    section = section_make(2 * LARGE, S_RESERVE | S_LARGE);
+    expect_status("map", bar_map(2, AT, 1024, PLAIN, section, 0), HV_OK);
+    expect_status("one page", commit(section, 0, 1), HV_E_MAPPED_ALIGNMENT);
+    expect_status("512 pages from page 1", commit(section, 1, 512), HV_E_MAPPED_ALIGNMENT);
+    expect_status("the upper half", commit(section, 512, 512), HV_OK);
+    range_leaves(2, AT, 0, 1, 0);
+    expect_island(512, 512);
+    expect_status("the lower half", commit(section, 0, 512), HV_OK);
+    range_leaves(2, AT, 0, 2, 0);
+    marks_seen(gva(512), 9, 512, 512);
+    expect_status("destroy", bar_destroy(2, AT), HV_OK);
+    handle_drop(section);
+    world_same(&before, "after the section went");
+}
+
 static const struct {
     const char *text;
     uint64_t page, count;
@@ -202,6 +225,7 @@ static const struct check list[] = {
     {"reserve", "a commit reaches all ranges, live or not, and those to come", NULL, 0, true,
      who_sees_it},
     {"reserve", "a commit respects holes and what was laid over", NULL, 0, true, cut},
+    {"reserve", "LARGE_PAGES: commits of whole 2 MiB, in leaves of 2 MiB", NULL, 0, true, large},
     {"reserve", NULL, name_status, COUNT_OF(rows), true, statuses},
     {"reserve",
      "commit, handles and frames: INVALID_HANDLE, OBJECT_TYPE, ACCESS_DENIED, "

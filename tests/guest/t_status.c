@@ -140,6 +140,25 @@ static const struct destroy_row destroys[] = {
     {"order: device before bar", STRANGER, 7, 0, HV_E_INVALID_HANDLE},
 };
 
+static const struct unmap_row {
+    const char *text;
+    uint64_t device, bar, page, pages;
+    hv_status_t expected;
+} unmaps[] = {
+    {"unknown device", STRANGER, 2, AT, 1, HV_E_INVALID_HANDLE},
+    {"bar 7", SELF, 7, AT, 1, HV_E_INVALID_PARAMETER_2},
+    {"upper half", SELF, 3, 0, 1, HV_E_NO_SUCH_BAR},
+    {"page_count 0", SELF, 2, AT, 0, HV_E_INVALID_PARAMETER_4},
+    {"page_count 0 behind the BAR", SELF, 2, END, 0, HV_E_INVALID_PARAMETER_4},
+    {"first page behind the BAR", SELF, 2, END, 1, HV_E_OUT_OF_RANGE},
+    {"one page too long", SELF, 2, END - 1, 2, HV_E_OUT_OF_RANGE},
+    {"page and count wrap into the BAR", SELF, 2, ~0ull, 2, HV_E_OUT_OF_RANGE},
+    {"nothing there", SELF, 2, AT, 512, HV_OK},
+    {"nothing in a register BAR", SELF, 0, 0, 1, HV_OK},
+    {"order: device before bar", STRANGER, 7, AT, 0, HV_E_INVALID_HANDLE},
+    {"order: bar before page_count", SELF, 7, AT, 0, HV_E_INVALID_PARAMETER_2},
+};
+
 /* access, bytes, protect: READONLY 2, READWRITE 4, EXECUTE_READWRITE 0x40; COMMIT 1 */
 static uint32_t make_section(uint64_t access, uint64_t protect)
 {
@@ -232,6 +251,21 @@ static void name_destroy(char *out, unsigned i)
                 status_name(destroys[i].expected));
 }
 
+static void unmap_row(unsigned i)
+{
+    const struct unmap_row *r = &unmaps[i];
+    uint64_t hash = lab_hash();
+
+    expect_status("unmap", LAB(LAB_CMD_RANGE_UNMAP, r->device, r->bar, r->page, r->pages),
+                  r->expected);
+    expect_eq("hash", lab_hash(), hash);
+}
+
+static void name_unmap(char *out, unsigned i)
+{
+    format_text(out, NAME_ROOM, "unmap, %s: %s", unmaps[i].text, status_name(unmaps[i].expected));
+}
+
 static void second_destroy(unsigned i)
 {
     uint64_t hash = lab_hash();
@@ -282,6 +316,7 @@ static void type_in_force(unsigned i)
 static const struct check list[] = {
     {"status", NULL, name_create, COUNT_OF(creates), true, create_row},
     {"status", NULL, name_destroy, COUNT_OF(destroys), true, destroy_row},
+    {"status", NULL, name_unmap, COUNT_OF(unmaps), true, unmap_row},
     {"status", "destroy, interior and second: HV_E_NOT_MAPPED", NULL, 0, true, second_destroy},
     {"status", "the hash tells frames, rights and types apart", NULL, 0, true, hash_sees},
     {"status", "a type is in force until the last range is gone", NULL, 0, true, type_in_force},
