@@ -279,6 +279,18 @@ static void second_destroy(unsigned i)
     expect_eq("hash", lab_hash(), hash);
 }
 
+static void queries(unsigned i)
+{
+    (void)i;
+    expect_status("unknown device", LAB(LAB_CMD_RANGE_QUERY, STRANGER, 2, LAB_LARGER_PAGE),
+                  HV_E_INVALID_HANDLE);
+    expect_status("bar 7", LAB(LAB_CMD_RANGE_QUERY, SELF, 7, 0), HV_E_INVALID_PARAMETER_2);
+    expect_status("upper half", LAB(LAB_CMD_RANGE_QUERY, SELF, 3, 0), HV_E_NO_SUCH_BAR);
+    expect_status("a hole", LAB(LAB_CMD_RANGE_QUERY, SELF, 2, AT), HV_E_NOT_MAPPED);
+    expect_status("behind the BAR", LAB(LAB_CMD_RANGE_QUERY, SELF, 2, END), HV_E_NOT_MAPPED);
+    expect_status("inside a range", LAB(LAB_CMD_RANGE_QUERY, SELF, 2, LAB_LARGER_PAGE + 9), HV_OK);
+}
+
 /* Between two ranges that differ only in the frame behind them the hash must differ. */
 static void hash_sees(unsigned i)
 {
@@ -318,6 +330,7 @@ static const struct check list[] = {
     {"status", NULL, name_destroy, COUNT_OF(destroys), true, destroy_row},
     {"status", NULL, name_unmap, COUNT_OF(unmaps), true, unmap_row},
     {"status", "destroy, interior and second: HV_E_NOT_MAPPED", NULL, 0, true, second_destroy},
+    {"status", "query: HV_E_INVALID_HANDLE, _2, NO_SUCH_BAR, NOT_MAPPED", NULL, 0, true, queries},
     {"status", "the hash tells frames, rights and types apart", NULL, 0, true, hash_sees},
     {"status", "a type is in force until the last range is gone", NULL, 0, true, type_in_force},
 };
