@@ -72,25 +72,20 @@ static inline uint64_t *find(const struct pt_root *root, uint64_t addr, unsigned
     return walk_slot(table, word);
 }
 
-/* True when root->last is the table of level 1 that addr is looked up in. */
-static inline bool is_last(const struct pt_root *root, uint64_t addr)
-{
-    return root->last.v != 0 && root->last_number == addr >> shift_of(2);
-}
-
-/* find() for level 1: changes of pages come in swarms. */
+/* find() for level 1, which leaves its table in root->last_table: changes of pages come in swarms. */
 static inline uint64_t *find_page(struct pt_root *root, uint64_t addr)
 {
     uint64_t *entry;
 
-    if (LIKELY(is_last(root, addr)))
-        return slot(root->last, addr, 1);
-    entry = find(root, addr, 1);
-    if (entry != NULL) {
-        root->last = HPA(ALIGN_DOWN(direct_to_hpa(entry).v, PAGE_BYTES));
+    if (UNLIKELY(root->last_number != addr >> shift_of(2))) {
+        entry = find(root, addr, 1);
+        if (entry == NULL)
+            return NULL;
         root->last_number = addr >> shift_of(2);
+        root->last_table = (uint64_t *)direct(HPA(ALIGN_DOWN(direct_to_hpa(entry).v, PAGE_BYTES)));
+        root->last_live = live_of(entry);
     }
-    return entry;
+    return root->last_table + ((addr >> PAGE_SHIFT) & (ENTRIES - 1));
 }
 
 /* The largest level, up to `max_level`, of which an entry at `at` lies wholly within `bytes`. */

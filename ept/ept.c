@@ -5,7 +5,7 @@
 
 void pt_bury(struct pt_root *root, struct pt_flush *flush, hpa_t table)
 {
-    root->last = HPA(0);
+    root->last_number = PT_NO_TABLE;
     *pt_pool_link(table) = flush->dead.v;
     flush->dead = table;
     flush->needed = true;
@@ -43,6 +43,7 @@ hv_status_t pt_root_create(struct pt_root *root, const struct pt_format *fmt, st
         .fmt = fmt,
         .pool = pool,
         .root = pt_pool_take(pool),
+        .last_number = PT_NO_TABLE,
         .max_level = (uint8_t)MAX(1u, MIN(max_level, PT_LEVELS - 1)),
     };
     return HV_OK;

@@ -28,14 +28,19 @@ static inline uint64_t pt_span(unsigned level)
     return PAGE_BYTES << (9 * (level - 1));
 }
 
+#define PT_NO_TABLE (~0ull)
+
 /* One translation tree. Owner: a VM (second level) or the hypervisor's address space (stage 1). */
 struct pt_root {
     const struct pt_format *fmt;
     struct pt_pool *pool;
     hpa_t root;
-    uint8_t max_level;    /* largest leaf that the CPU has: 1..3 */
-    hpa_t last;           /* the table of level 1 that a change of one page was in last, ... */
-    uint64_t last_number; /* ... and its number, counted from address 0; none when last is 0 */
+    uint8_t max_level; /* largest leaf that the CPU has: 1..3 */
+    uint64_t
+        last_number; /* of the level-1 table that a change of one page was in last, counted from address 0, ... */
+    uint64_t *
+        last_table; /* ... that table, and the count of its present entries. PT_NO_TABLE: not known */
+    uint16_t *last_live;
     uint64_t leaves[PT_LEVELS]; /* [level]: present leaves now; [0] unused */
     uint64_t stores;            /* entry stores since creation */
 };
@@ -89,6 +94,13 @@ unsigned pt_tables_cut(const struct pt_root *root, uint64_t addr);
  */
 void pt_map(struct pt_root *root, uint64_t addr, hpa_t frame, uint64_t pages,
             const struct pt_attr *attr, struct pt_flush *flush);
+
+/*
+ * pt_map() of one page in two parts, for many pages with the same attributes: the leaf without its frame, and the store of
+ * leaf and frame. False: not the short way, nothing was done.
+ */
+uint64_t pt_page_bits(const struct pt_root *root, const struct pt_attr *attr);
+bool pt_put_page(struct pt_root *root, uint64_t addr, uint64_t leaf, struct pt_flush *flush);
 
 /* Make [addr, addr + pages) not present. Splits large leaves at the ends; emptied tables leave the tree. */
 void pt_unmap(struct pt_root *root, uint64_t addr, uint64_t pages, struct pt_flush *flush);

@@ -63,8 +63,12 @@ static inline void replace_leaf(struct pt_root *root, uint64_t *entry, uint64_t 
 
     if (diff == 0)
         return;
-    if ((diff & PT_ADDR_MASK) == 0)
-        new = new | (old & ad_mask);
+    if (LIKELY((diff & PT_ADDR_MASK) != 0)) {
+        flush->needed = true;
+        put(root, entry, new, true);
+        return;
+    }
+    new = new | (old & ad_mask);
     /* Not if rights were added and no more. Hardware may have set A or D since: if one is lost, flush. */
     prior = put(root, entry, new, true);
     if (((prior & ad_mask & ~new) | (diff & ~(new & root->fmt->quiet_set))) != 0)
@@ -115,29 +119,44 @@ static inline void fill(const struct change *c, uint64_t *entry, uint64_t value,
 }
 
 /* The short way for a single page. False: it has to go the long way. */
-static inline __attribute__((always_inline)) bool map_page(struct pt_root *root, uint64_t addr,
-                                                           hpa_t frame, const struct pt_attr *attr,
-                                                           struct pt_flush *flush)
+static inline __attribute__((always_inline)) bool put_page(struct pt_root *root, uint64_t addr,
+                                                           uint64_t leaf, struct pt_flush *flush)
 {
     uint64_t *entry = find_page(root, addr);
-    uint64_t old, value;
     uint16_t *live;
+    uint64_t old;
 
     if (UNLIKELY(entry == NULL))
         return false;
-    value = frame.v | pt_leaf_bits(root->fmt, attr, 1);
-    live = live_of(entry);
+    live = root->last_live;
     old = load(entry);
     if (old != 0) {
-        replace_leaf(root, entry, old, value, flush);
+        replace_leaf(root, entry, old, leaf, flush);
     } else {
         ++*live;
         root->leaves[1]++;
-        put(root, entry, value, false);
+        put(root, entry, leaf, false);
     }
     if (UNLIKELY(*live == ENTRIES))
         flush->filled = true;
     return true;
+}
+
+static inline __attribute__((always_inline)) bool map_page(struct pt_root *root, uint64_t addr,
+                                                           hpa_t frame, const struct pt_attr *attr,
+                                                           struct pt_flush *flush)
+{
+    return put_page(root, addr, frame.v | pt_leaf_bits(root->fmt, attr, 1), flush);
+}
+
+uint64_t pt_page_bits(const struct pt_root *root, const struct pt_attr *attr)
+{
+    return pt_leaf_bits(root->fmt, attr, 1);
+}
+
+bool pt_put_page(struct pt_root *root, uint64_t addr, uint64_t leaf, struct pt_flush *flush)
+{
+    return put_page(root, addr & INPUT_MASK, leaf, flush);
 }
 
 /* What one step does: up to the end of a table, or of a larger leaf that says the same. Returns the bytes done. */

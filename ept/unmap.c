@@ -12,7 +12,7 @@ static inline __attribute__((always_inline)) bool unmap_page(struct pt_root *roo
 
     if (UNLIKELY(entry == NULL) || load(entry) == 0)
         return false;
-    live = live_of(entry);
+    live = root->last_live;
     if (*live == 1)
         return false;
     --*live;

@@ -111,6 +111,38 @@ void ledger_add(struct ledger *l, struct ledger_mapping *mapping, uint64_t first
 void ledger_remove(struct ledger *l, struct ledger_mapping *mapping);
 
 /*
+ * ledger_remove() from one plain ledger and ledger_add() to another one of the same type, but for the counts, which
+ * follow with ledger_moved() for all that were moved.
+ */
+static inline void ledger_move(struct ledger *from, struct ledger *to,
+                               struct ledger_mapping *mapping, uint64_t first, uint64_t end)
+{
+    struct ledger_edge *edge = &mapping->first;
+    struct ledger_edge *next = edge->next, *prev = edge->prev;
+
+    if (next != NULL)
+        next->prev = prev;
+    if (prev != NULL)
+        prev->next = next;
+    else
+        from->plain = next;
+    edge->node.key = first;
+    mapping->last.node.key = end;
+    next = to->plain;
+    edge->prev = NULL;
+    edge->next = next;
+    if (next != NULL)
+        next->prev = edge;
+    to->plain = edge;
+}
+
+static inline void ledger_moved(struct ledger *from, struct ledger *to, uint64_t count)
+{
+    from->mappings -= count;
+    to->mappings += count;
+}
+
+/*
  * Cut a recorded mapping in two at page `at`, strictly inside it, as if it had been added
  * as two; `tail` becomes the second.
  */

@@ -291,10 +291,20 @@ static bool is_unused(const struct section *section)
            section->commits == 0;
 }
 
-void section_destroy(struct section *section)
+static void destroy_one(struct section *section)
 {
     unmake(section);
     __atomic_fetch_sub(&live, 1, __ATOMIC_RELAXED);
+}
+
+void section_destroy(struct section *dead)
+{
+    while (dead != NULL) {
+        struct section *next = dead->name_next; /* no other use: its name is gone */
+
+        destroy_one(dead);
+        dead = next;
+    }
 }
 
 void section_unlock_unused(struct section *section)
@@ -303,7 +313,7 @@ void section_unlock_unused(struct section *section)
 
     lock_release(&section_lock);
     if (last)
-        section_destroy(section);
+        destroy_one(section);
 }
 
 hv_status_t hv_section_open(hv_handle_t *section, uint32_t access, const char *name)
@@ -445,10 +455,21 @@ void section_ref_again(struct section *section, enum section_user user)
     (*count_of(section, user))++;
 }
 
-bool section_unref_locked(struct section *section, enum section_user user)
+void section_ref_more(struct section *section, enum section_user user, uint64_t count)
 {
-    section_ref_undo(section, user);
-    return is_unused(section);
+    ASSERT(*count_of(section, user) != 0);
+    *count_of(section, user) += (uint32_t)count;
+}
+
+void section_unref_locked(struct section *section, enum section_user user, uint64_t count,
+                          struct section **dead)
+{
+    ASSERT(*count_of(section, user) >= count);
+    *count_of(section, user) -= (uint32_t)count;
+    if (UNLIKELY(is_unused(section))) {
+        section->name_next = *dead;
+        *dead = section;
+    }
 }
 
 void section_unref(struct section *section, enum section_user user)

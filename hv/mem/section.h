@@ -150,15 +150,19 @@ void section_ref_undo(struct section *section, enum section_user user);
 /* One more reference of the same kind, for a record that was cut in two. Cannot fail. Caller holds section_lock. */
 void section_ref_again(struct section *section, enum section_user user);
 
+/* `count` more. Likewise. */
+void section_ref_more(struct section *section, enum section_user user, uint64_t count);
+
 /* `user` as it was taken. The last one frees frames and object. */
 void section_unref(struct section *section, enum section_user user);
 
 /*
- * section_unref() for a caller that holds section_lock. True: it was the last one, and the caller calls
- * section_destroy() after releasing the lock.
+ * `count` of them for a caller that holds section_lock. With the last one of all the section goes into the chain *dead;
+ * section_destroy() after releasing the lock ends all that are in it (NULL: none).
  */
-bool section_unref_locked(struct section *section, enum section_user user) MUST_CHECK;
-void section_destroy(struct section *section);
+void section_unref_locked(struct section *section, enum section_user user, uint64_t count,
+                          struct section **dead);
+void section_destroy(struct section *dead);
 
 /* A handle that is valid and of another kind than a section: to test HV_E_OBJECT_TYPE. */
 hv_status_t handle_create_event(hv_handle_t *handle) MUST_CHECK;

@@ -227,9 +227,8 @@ hv_status_t hv_section_map_view(hv_handle_t section, hv_handle_t space, void **b
 
 hv_status_t hv_section_unmap_view(hv_handle_t space, void *base)
 {
-    struct section *section;
+    struct section *section, *dead = NULL;
     struct view *view;
-    bool last;
 
     if (space != HV_SPACE_HYPERVISOR)
         return HV_E_INVALID_HANDLE;
@@ -241,9 +240,8 @@ hv_status_t hv_section_unmap_view(hv_handle_t space, void *base)
     }
     section = view->mapping.section;
     unmap(view);
-    last = section_unref_locked(section, SECTION_USER_VIEW);
+    section_unref_locked(section, SECTION_USER_VIEW, 1, &dead);
     lock_release(&section_lock);
-    if (last)
-        section_destroy(section);
+    section_destroy(dead);
     return HV_OK;
 }

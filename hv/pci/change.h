@@ -33,10 +33,6 @@ struct change {
     uint32_t flags;
 };
 
-static inline struct records_change *records_of(struct hv_mmio_op *op)
-{
-    return (struct records_change *)(void *)op->core;
-}
 /* Is [first, first + count) inside [0, limit)? */
 static inline bool change_fits(uint64_t first, uint64_t count, uint64_t limit)
 {
@@ -52,6 +48,13 @@ void change_free_reserved(struct hv_range *made, const struct records_change *re
 
 /* The ranges that an op took out no longer count: a later op of the batch may map their frames with another type. */
 void change_forget_gone(struct change *change, struct records_change *records);
+
+/*
+ * change->next is set: the op before `ops` aimed a range of one page at another. Do the same for as many of the ops as want
+ * the next range aimed at the same section in the same way, so that nothing has to be checked again but the pages.
+ * Returns how many.
+ */
+uint64_t change_swap_more(struct change *change, struct hv_mmio_op *ops, uint64_t count);
 
 /* Checks 3 to 9 of hv_mmio_range_create(), and the change of the records. change->bar is the op's. */
 hv_status_t change_create(struct change *change, struct hv_mmio_op *op) MUST_CHECK;

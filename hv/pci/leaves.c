@@ -341,6 +341,43 @@ void leaves_derive_range(struct hv_range *range, struct leaves_change *change)
         settle_window(bar, range->node.key, range_end(range), change);
 }
 
+/* Attributes as one word, to compare. */
+static inline uint32_t attr_word(const struct hv_range *range)
+{
+    uint32_t word;
+
+    _Static_assert(sizeof(word) == sizeof(range->attr), "no padding");
+    __builtin_memcpy(&word, &range->attr, sizeof(word));
+    return word;
+}
+
+uint64_t leaves_derive_swaps(struct hv_bar_state *bar, struct hv_mmio_op *ops, uint64_t count,
+                             struct leaves_change *change)
+{
+    struct pt_root *root = &vm_of(bar)->tables;
+    uint64_t page_bits = 0, done = 0;
+    uint32_t like = 0; /* no attributes are 0 */
+
+    if (!bar->live || !change->is_tables_held || bar->held_tables != 0)
+        return 0;
+    for (; done < count; done++) {
+        const struct records_change *records = records_of(&ops[done]);
+        const struct hv_range *range = records->made;
+        hpa_t frame;
+
+        if (!records->old_section || range->bar != bar || !range->listed ||
+            !mapping_first_frame(&range->map, &frame))
+            break;
+        if (like != attr_word(range))
+            page_bits = pt_page_bits(root, &range->attr);
+        like = attr_word(range);
+        if (!pt_put_page(root, address_of(bar->live_base, range->node.key), frame.v | page_bits,
+                         &change->flush))
+            break;
+    }
+    return done;
+}
+
 void leaves_empty(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
                   struct leaves_change *change)
 {

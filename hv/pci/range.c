@@ -121,43 +121,70 @@ static hv_status_t apply(struct change *change, struct hv_mmio_op *op)
     return status;
 }
 
-/* Bring the tables in line with what the op did to the records, later ones included. */
-static inline void derive(struct change *change, struct hv_mmio_op *op)
+/* Bring the tables in line with what an op did to the records, later ones included. Returns how many ops are done. */
+static inline uint64_t derive(struct change *change, struct hv_mmio_op *ops, uint64_t count)
 {
-    struct hv_bar_state *bar = &change->device->bar[op->bar];
-    const struct records_change *records = records_of(op);
+    struct hv_bar_state *bar = &change->device->bar[ops->bar];
+    const struct records_change *records = records_of(ops);
     struct hv_range *made = records->made;
 
-    leaves_take_held(bar, records->gone, &change->leaves);
+    if (records->old_section) {
+        uint64_t done = leaves_derive_swaps(bar, ops, count, &change->leaves);
+
+        if (done != 0)
+            return done;
+    } else {
+        leaves_take_held(bar, records->gone, &change->leaves);
+    }
     if (made && made->listed && made->map.pages == records->pages)
         leaves_derive_range(made, &change->leaves);
     else
-        leaves_derive(bar, op->bar_page, records->pages, &change->leaves);
+        leaves_derive(bar, ops->bar_page, records->pages, &change->leaves);
+    return 1;
 }
 
-/* After the flush: types and references. Caller holds section_lock. */
-static inline void release(struct records_change *records)
-{
-    for (struct hv_range *range = records->gone; range; range = range->next) {
-        if (range->typed)
-            mapping_remove(&range->map);
-        range->last = section_unref_locked(range->map.section, SECTION_USER_RANGE);
-    }
-    if (records->old_section && !section_unref_locked(records->old_section, SECTION_USER_RANGE))
-        records->old_section = NULL;
-}
+/* What is left to be given back when no lock but the device's is held. */
+struct leftovers {
+    struct hv_range *ranges;
+    struct section *sections;
+};
 
-/* Sections that nobody has any more, and the records. No lock but the device's. */
-static inline void free_released(const struct records_change *records)
+/* After the flush: types and references of what an op took out. Caller holds section_lock. */
+static inline void release_gone(struct records_change *records, struct leftovers *left)
 {
     for (struct hv_range *range = records->gone, *next; range; range = next) {
         next = range->next;
-        if (UNLIKELY(range->last))
-            section_destroy(range->map.section);
+        if (range->typed)
+            mapping_remove(&range->map);
+        section_unref_locked(range->map.section, SECTION_USER_RANGE, 1, &left->sections);
+        range->next = left->ranges;
+        left->ranges = range;
+    }
+}
+
+static inline void release(struct hv_mmio_op *ops, uint64_t count, struct leftovers *left)
+{
+    for (uint64_t i = 0, swaps; i < count; i += swaps) {
+        struct section *from = records_of(&ops[i])->old_section;
+
+        swaps = 1;
+        if (!from) {
+            release_gone(records_of(&ops[i]), left);
+            continue;
+        }
+        while (i + swaps < count && records_of(&ops[i + swaps])->old_section == from)
+            swaps++;
+        section_unref_locked(from, SECTION_USER_RANGE, swaps, &left->sections);
+    }
+}
+
+static inline void give_back(const struct leftovers *left)
+{
+    section_destroy(left->sections);
+    for (struct hv_range *range = left->ranges, *next; range; range = next) {
+        next = range->next;
         record_free(range);
     }
-    if (UNLIKELY(records->old_section != NULL))
-        section_destroy(records->old_section);
 }
 
 static void section_hold(struct change *change, bool hold)
@@ -188,9 +215,11 @@ static inline void commit_one(struct change *change, struct hv_mmio_op *op)
     struct records_change *records = records_of(op);
     struct hv_bar_state *bar =
         &change->device->bar[op->bar]; /* change->bar may be of an op that failed */
+    struct leftovers left = {0};
 
     leaves_begin(change);
-    leaves_take_held(bar, records->gone, &change->leaves);
+    if (!records->old_section)
+        leaves_take_held(bar, records->gone, &change->leaves);
     if (records->made)
         leaves_derive_range(records->made, &change->leaves);
     else
@@ -198,33 +227,28 @@ static inline void commit_one(struct change *change, struct hv_mmio_op *op)
     if (UNLIKELY(change->leaves.flush.filled))
         leaves_join(bar, op->bar_page, records->pages, &change->leaves);
     leaves_finish(change->device->host->vm, &change->leaves);
-    if (!records->gone && !records->old_section) {
-        section_hold(change, false);
-        return;
-    }
     section_hold(change, true);
-    release(records);
+    release(op, 1, &left);
     section_hold(change, false);
-    free_released(records);
+    give_back(&left);
 }
 
 static NOINLINE void commit(struct change *change, struct hv_mmio_op *ops, uint64_t count)
 {
     struct vm *vm = change->device->host->vm;
+    struct leftovers left = {0};
 
     leaves_begin(change);
-    for (uint64_t i = 0; i < count; i++)
-        derive(change, &ops[i]);
+    for (uint64_t i = 0; i < count;)
+        i += derive(change, &ops[i], count - i);
     for (uint64_t i = 0; i < count && change->leaves.flush.filled; i++)
         leaves_join(&change->device->bar[ops[i].bar], ops[i].bar_page, records_of(&ops[i])->pages,
                     &change->leaves);
     leaves_finish(vm, &change->leaves);
     section_hold(change, true);
-    for (uint64_t i = 0; i < count; i++)
-        release(records_of(&ops[i]));
+    release(ops, count, &left);
     section_hold(change, false);
-    for (uint64_t i = 0; i < count; i++)
-        free_released(records_of(&ops[i]));
+    give_back(&left);
 }
 
 static void undo(struct change *change, struct hv_mmio_op *ops, uint64_t count)
@@ -233,7 +257,8 @@ static void undo(struct change *change, struct hv_mmio_op *ops, uint64_t count)
         struct records_change *records = records_of(&ops[count]);
 
         records_undo(&change->device->bar[ops[count].bar], ops[count].bar_page, records);
-        leaves_cancel(change->device->host->vm, records->tables);
+        if (!records->old_section)
+            leaves_cancel(change->device->host->vm, records->tables);
     }
 }
 
@@ -262,6 +287,8 @@ static hv_status_t run_locked(struct hv_device *device, struct hv_mmio_op *ops, 
         if (status != HV_OK)
             break;
         applied++;
+        if (change.next)
+            applied += change_swap_more(&change, &ops[applied], count - applied);
     }
     if (status != HV_OK && (flags & HV_BATCH_ATOMIC)) {
         undo(&change, ops, applied);

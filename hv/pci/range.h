@@ -28,7 +28,6 @@ struct hv_range {
     uint32_t flags;      /* enum hv_mmio_flags, as created */
     bool listed;         /* in its BAR's tree */
     bool typed;          /* map is entered in its section's ledger */
-    bool last;           /* it was its section's last reference */
     uint8_t held;        /* tables that it keeps reserved: leaves.c. Lock: vm->tables_lock */
     uint64_t promised;   /* tables reserved for the commit that is going on. Lock: section_lock */
     uint64_t trapped_writes;
@@ -77,14 +76,19 @@ struct records_change {
     uint64_t pages;
     uint64_t tables; /* reserved for this change */
     /*
-     * When the window is exactly one range, that is not replaced but aimed at something else: `made` is that range, and
-     * this is what it was before. Its reference to old_section is still there.
+     * A swap: the window is exactly one range, which is not replaced but aimed at something else. `made` is that range,
+     * this is what it was before, and of the above only `pages` counts. Its reference to old_section is still there.
      */
-    struct section *old_section; /* NULL: made is new */
+    struct section *old_section; /* NULL: no swap */
     uint64_t old_section_page;
     uint32_t old_flags;
     struct pt_attr old_attr;
 };
+
+static inline struct records_change *records_of(struct hv_mmio_op *op)
+{
+    return (struct records_change *)(void *)op->core;
+}
 
 /* Memory for a record. NULL: none left. record_free() of one that is in no tree and no ledger; NULL is fine. */
 struct hv_range *record_take(void);
@@ -148,6 +152,13 @@ void leaves_derive_range(struct hv_range *range, struct leaves_change *change);
 /* A chain of ranges that are out of their BAR's tree: what they hold is the change's. */
 void leaves_take_held(struct hv_bar_state *bar, struct hv_range *chain,
                       struct leaves_change *change);
+
+/*
+ * The same for the windows of swaps: as many of the ops as are swaps in one BAR. Returns how many, 0 when it has to
+ * go the general way.
+ */
+uint64_t leaves_derive_swaps(struct hv_bar_state *bar, struct hv_mmio_op *ops, uint64_t count,
+                             struct leaves_change *change);
 
 /* The same for a window without a range. */
 void leaves_empty(struct hv_bar_state *bar, uint64_t first, uint64_t pages,

@@ -1,6 +1,8 @@
 /* A new range: its checks, its memory type, and what it replaces. */
 #include "hv/pci/change.h"
 
+#include <stddef.h>
+
 #include "hv/base/bits.h"
 
 #define NOINLINE __attribute__((noinline))
@@ -270,12 +272,87 @@ static hv_status_t retarget(struct change *change, struct hv_mmio_op *op, struct
     change->gone_types |= (uint8_t)(1u << range->map.memtype);
     records->tables = 0;
     records->pages = 1;
-    records->cut[0] = records->cut[1] = records->gone = NULL;
     records_retarget(range, section, op->section_page, op->flags & ~(uint32_t)HV_MMIO_REPLACE,
                      attr_of(op->flags, memtype), records);
     change->forgets = true;
     change->next = range_of(tree_next(&range->node));
     return HV_OK;
+}
+
+/*
+ * Can ops like the one of `before` be told by a look? They can when both sections have one type only, the same: nothing can
+ * be refused then, nobody else can name the frames, and no cache line matters.
+ */
+static bool is_plain_swap(const struct change *change, const struct records_change *before)
+{
+    const struct ledger *from = section_facts(before->old_section)->ledger;
+    const struct ledger *to = section_facts(change->section)->ledger;
+
+    return from != to && ledger_is_plain(from) && ledger_is_plain(to) &&
+           from->plain_type == MEMTYPE_WB && to->plain_type == MEMTYPE_WB &&
+           change->bar->bytes == change->bar->max_bytes;
+}
+
+/* Two neighbouring words of an op as one. */
+static inline uint64_t pair(const void *words)
+{
+    uint64_t value;
+
+    __builtin_memcpy(&value, words, sizeof(value));
+    return value;
+}
+
+/* What takes a swap back. */
+static inline void swap_record(struct hv_range *range, struct records_change *records)
+{
+    records->made = range;
+    records->pages = 1;
+    records->old_section = range->map.section;
+    records->old_section_page = range->map.section_page;
+    records->old_flags = range->flags;
+    records->old_attr = range->attr;
+}
+
+uint64_t change_swap_more(struct change *change, struct hv_mmio_op *ops, uint64_t count)
+{
+    const struct records_change *before = records_of(ops - 1);
+    const uint64_t kind_bar = pair(&ops[-1].kind), flags_section = pair(&ops[-1].flags);
+    struct section *from = before->old_section, *to = change->section;
+    const struct section_facts *facts = section_facts(to);
+    const struct hv_range *like = before->made;
+    struct ledger *from_ledger, *to_ledger = facts->ledger;
+    struct hv_range *range = change->next;
+    uint64_t done = 0;
+
+    _Static_assert(offsetof(struct hv_mmio_op, bar) == offsetof(struct hv_mmio_op, kind) + 4 &&
+                       offsetof(struct hv_mmio_op, section) ==
+                           offsetof(struct hv_mmio_op, flags) + 4,
+                   "neighbours");
+    if (count == 0 || !to || !is_plain_swap(change, before))
+        return 0;
+    from_ledger = section_facts(from)->ledger;
+    for (; done < count && range; done++) {
+        struct hv_mmio_op *op = &ops[done];
+
+        if (op->bar_page != range->node.key || range->map.section != from ||
+            range->map.pages != 1 || op->page_count != 1 || pair(&op->kind) != kind_bar ||
+            pair(&op->flags) != flags_section || op->section_page >= facts->first_pages)
+            break;
+        swap_record(range, records_of(op));
+        ledger_move(from_ledger, to_ledger, &range->map.types,
+                    facts->ledger_first + op->section_page,
+                    facts->ledger_first + op->section_page + 1);
+        range->map.section = to;
+        range->map.section_page = op->section_page;
+        range->attr = like->attr;
+        range->flags = like->flags;
+        range = range_of(tree_next(&range->node));
+    }
+    ledger_moved(from_ledger, to_ledger, done);
+    section_ref_more(to, SECTION_USER_RANGE, done);
+    change->next = range;
+    change->pages += done;
+    return done;
 }
 
 /* The first range in the window, or NULL; then *below is the neighbour below. */
