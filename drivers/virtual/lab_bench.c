@@ -135,12 +135,17 @@ static hv_status_t run_batch(struct lab *lab, const struct bench *bench, uint32_
     return status;
 }
 
+static void close_batch_sections(void)
+{
+    for (unsigned i = 0; i < ARRAY_COUNT(batch_section); i++)
+        (void)hv_handle_close(batch_section[i]); /* 0, which is none, when it was not made */
+}
+
 static void batch_tear_down(struct lab *lab, const struct bench *bench)
 {
     for (uint64_t i = 0; i < BATCH_PAGES; i++)
         (void)hv_mmio_range_destroy(lab->device, bench->bar, bench->bar_page + 2 * i);
-    for (unsigned i = 0; i < ARRAY_COUNT(batch_section); i++)
-        (void)hv_handle_close(batch_section[i]); /* 0, which is none, when it was not made */
+    close_batch_sections();
 }
 
 static hv_status_t batch_set_up(struct lab *lab, const struct bench *bench)
@@ -158,7 +163,7 @@ static hv_status_t batch_set_up(struct lab *lab, const struct bench *bench)
     if (status == HV_OK)
         status = run_batch(lab, bench, 0, batch_section[0], &ticks);
     if (status != HV_OK)
-        batch_tear_down(lab, bench);
+        close_batch_sections();
     return status;
 }
 

@@ -61,9 +61,11 @@ static uint64_t tables_for(const struct pt_root *root, const struct hv_range *ra
         bool is_there = mapping_frames(&range->map, page, &frame, &run);
 
         run = MIN(run, end - page);
+        address = address_of(base, range->node.key + page);
         if (is_there)
-            tables += pt_tables_needed(root, address_of(base, range->node.key + page), frame, run,
-                                       range->attr.max_level);
+            tables += pt_tables_needed(root, address, frame, run, range->attr.max_level);
+        else /* a large leaf of what was there may reach into the hole */
+            tables += pt_tables_needed_unmap(root, address, run);
     }
     return MIN(tables, most); /* runs share tables */
 }
