@@ -1,5 +1,5 @@
 /*
- * Owns:     translation tables of every format: map, unmap, split, look up, dump.
+ * Owns:     translation tables of every format: map, unmap, split, join, look up, dump.
  * Promises: a change of a live entry is one aligned 64-bit store (pt_store); a concurrent walker sees the
  *           old or the new translation of each page and never a freed table; empty entries are zero;
  *           nothing here can fail after pt_pool_reserve(pt_tables_needed()).
