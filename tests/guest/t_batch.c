@@ -167,6 +167,8 @@ static void expect_built(void)
     page_traps(2, GVA_BAR2 + (AT + 15) * PAGE, AT + 15);
     page_traps(2, GVA_BAR2 + (AT + 29) * PAGE, AT + 29);
     page_traps(2, GVA_BAR2 + (AT + 31) * PAGE, AT + 31);
+    for (unsigned k = 32; k < 2 * SPOTS && !failed(); k += 2)
+        page_traps(2, GVA_BAR2 + (AT + k) * PAGE, AT + k);
     expect_eq("content", load(GVA_BAR2 + (AT + 14) * PAGE, 8), X_BYTES);
 }
 
