@@ -63,17 +63,42 @@ static void retype(uint64_t page, uint64_t pages, uint64_t section_page, hv_hand
 
 static void test_retype_exact(void **state)
 {
+    (void)state;
+    probe_create(probe);
+    decode(probe, true);
+    /* A range of one page goes a way of its own. */
+    for (uint64_t pages = 1; pages <= 8; pages *= 8) {
+        hv_handle_t section = make_section(8, ALL_RIGHTS, 0);
+
+        assert_int_equal(create(0, pages, RW, section, 0), HV_OK);
+        retype(0, pages, 0, section);
+        /* Back to write-back: no line is stale. */
+        expect_paused(true, create(0, pages, REPLACE | HV_MMIO_MT_WB, section, 0));
+        assert_int_equal(leaf_type(pages - 1), MEMTYPE_WB);
+        assert_int_equal(create(100, 1, HV_MMIO_MT_UC, section, 0), HV_E_CACHE_CONFLICT);
+        assert_int_equal(destroy(0), HV_OK);
+        hv_handle_close(section);
+    }
+}
+
+/* The window is the only one whose type is not the others': where those are, nothing is forgotten. */
+static void test_retype_of_the_first_page(void **state)
+{
     hv_handle_t section;
 
     (void)state;
     probe_create(probe);
     decode(probe, true);
-    section = make_section(8, ALL_RIGHTS, 0);
-    assert_int_equal(create(0, 8, RW, section, 0), HV_OK);
-    retype(0, 8, 0, section);
-    /* Back to write-back: no line is stale. */
-    expect_paused(true, create(0, 8, REPLACE | HV_MMIO_MT_WB, section, 0));
-    assert_int_equal(leaf_type(7), MEMTYPE_WB);
+    section = make_section(4, ALL_RIGHTS, 0);
+    assert_int_equal(create(0, 4, RW | HV_MMIO_MT_UC, section, 0), HV_OK);
+    expect_paused(true, create(0, 1, REPLACE, section, 0));
+    assert_int_equal(leaf_type(0), MEMTYPE_WB);
+    assert_int_equal(leaf_type(1), MEMTYPE_UC);
+    assert_int_equal(create(10, 1, RW | HV_MMIO_MT_WB, section, 1), HV_E_CACHE_CONFLICT);
+    assert_int_equal(create(10, 1, RW, section, 3), HV_OK);
+    assert_int_equal(leaf_type(10), MEMTYPE_UC);
+    assert_int_equal(create(20, 1, RW, section, 0), HV_OK);
+    assert_int_equal(leaf_type(20), MEMTYPE_WB);
     hv_handle_close(section);
 }
 
@@ -125,6 +150,9 @@ static void test_types_are_forgotten(void **state)
     probe_create(probe);
     decode(probe, true);
     section = make_section(16, ALL_RIGHTS, 0);
+    assert_int_equal(create(8, 1, RW | HV_MMIO_MT_UC, section, 8), HV_OK);
+    expect_paused(false, create(8, 1, REPLACE | HV_MMIO_MT_WC, section, 9));
+    assert_int_equal(create(9, 1, RW | HV_MMIO_MT_WT, section, 8), HV_OK);
     assert_int_equal(create(0, 4, RW | HV_MMIO_MT_UC, section, 0), HV_OK);
     expect_paused(false, create(0, 4, REPLACE | HV_MMIO_MT_WC, section, 4));
     assert_int_equal(leaf_type(3), MEMTYPE_WC);
@@ -248,6 +276,27 @@ static void test_refill(void **state)
     assert_int_equal(destroy(512), HV_OK);
     assert_true(is_direct(700));
     all_tables();
+    hv_handle_close(section);
+}
+
+/* A window from the middle of one leaf to the middle of the next cuts both. */
+static void test_unmap_cuts_two_leaves(void **state)
+{
+    hv_handle_t section = open_with_large_section();
+
+    (void)state;
+    assert_int_equal(create(512, 1024, RW, section, 0), HV_OK);
+    expect_leaves(512, 0, 2, 0);
+    only_tables(1);
+    assert_int_equal(unmap(600, 512), HV_E_NO_MEMORY);
+    expect_leaves(512, 0, 2, 0);
+    all_tables();
+    only_tables(2);
+    assert_int_equal(unmap(600, 512), HV_OK);
+    all_tables();
+    expect_leaves(512, 88, 0, 0);
+    expect_leaves(1112, 424, 0, 0);
+    assert_true(is_direct(599) && !is_direct(600) && !is_direct(1111) && is_direct(1112));
     hv_handle_close(section);
 }
 
@@ -480,11 +529,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_retype_exact),
+        TEST(test_retype_of_the_first_page),
         TEST(test_retype_inside),
         TEST(test_default_of_the_section),
         TEST(test_types_are_forgotten),
         TEST(test_destroy_takes_what_is_held),
         TEST(test_refill),
+        TEST(test_unmap_cuts_two_leaves),
         TEST(test_no_join),
         TEST(test_huge_join),
         TEST(test_holes),

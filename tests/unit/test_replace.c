@@ -1,6 +1,7 @@
 /* hv/pci/range.c: what a change leaves of the ranges around it. REPLACE and unmap in every shape, quotas, batches. */
 #include "tests/unit/replace_kit.h"
 
+#include "hv/mem/frames.h"
 #include "hv/mem/mapping.h"
 
 /* ---- what lies where ---- */
@@ -354,6 +355,107 @@ static void test_batch_fails_elsewhere(void **state)
     }
 }
 
+/* ---- one page for one page: the record stays ---- */
+
+static uint32_t ranges_of(hv_handle_t section)
+{
+    struct hv_section_info info;
+
+    assert_int_equal(hv_section_query(section, &info), HV_OK);
+    return info.ranges;
+}
+
+static void test_swap(void **state)
+{
+    struct stage stage = stage_open(true);
+    struct hv_mmio_op ops[] = {op_create(5, 1, REPLACE, stage.t, 9),
+                               op_create(5, 1, HV_MMIO_REPLACE, stage.t, 11),
+                               op_create(6, 1, REPLACE, stage.s, 12), op_destroy(7)};
+    struct world_state before;
+    uint64_t done;
+
+    (void)state;
+    for (uint64_t page = 5; page < 7; page++)
+        assert_int_equal(create(page, 1, RW, stage.s, page), HV_OK);
+    assert_int_equal(ranges_of(stage.s), 5);
+    before = world_state();
+    assert_int_equal(batch(ops, 4, HV_BATCH_ATOMIC, &done), HV_E_NOT_MAPPED);
+    assert_unchanged(before);
+    assert_int_equal(ranges_of(stage.s), 5);
+    assert_int_equal(ranges_of(stage.t), 0);
+    assert_int_equal(batch(ops, 4, 0, &done), HV_E_NOT_MAPPED);
+    assert_int_equal(done, 3);
+    assert_int_equal(world.vm.stats.flushes, before.flushes + 1);
+    assert_int_equal(ranges_of(stage.s), 4);
+    assert_int_equal(ranges_of(stage.t), 1);
+    assert_int_equal(query(5).flags, 0);
+    assert_int_equal(query(5).section_id, stage.t_id);
+    assert_int_equal(query(5).section_page, 11);
+    assert_int_equal(read_page(5), ~section_word(11, 0));
+    assert_int_equal(query(6).flags, RW);
+    assert_int_equal(read_page(6), section_word(12, 0));
+    assert_int_equal(mapping_live_count(), 5);
+    decode(probe, false);
+    decode(probe, true);
+    assert_int_equal(read_page(5), ~section_word(11, 0));
+    stage_close(&stage);
+}
+
+/* ---- nothing is given back before the flush ---- */
+
+static uint64_t sections_at_flush, frames_at_flush;
+
+static void see_flush(const struct pt_flush *flush, bool done)
+{
+    if (done || !flush->needed)
+        return;
+    sections_at_flush = section_live_count();
+    frames_at_flush = hv_frames.free_pages;
+}
+
+/* `call` takes the last mapping of a section away; its frames must not be anybody's until no CPU can reach them. */
+#define expect_late(call)                               \
+    do {                                                \
+        uint64_t free_ = hv_frames.free_pages;          \
+        uint64_t sections_ = section_live_count();      \
+                                                        \
+        sections_at_flush = frames_at_flush = 0;        \
+        fake_vm_on_flush = see_flush;                   \
+        assert_int_equal(call, HV_OK);                  \
+        fake_vm_on_flush = NULL;                        \
+        assert_int_equal(sections_at_flush, sections_); \
+        assert_int_equal(frames_at_flush, free_);       \
+        assert_int_equal(section_live_count(), 1);      \
+    } while (0)
+
+static void test_frames_outlive_the_flush(void **state)
+{
+    hv_handle_t other;
+
+    (void)state;
+    probe_create(probe);
+    decode(probe, true);
+    other = make_section(4, ALL_RIGHTS, 0);
+    for (unsigned way = 0; way < 5; way++) {
+        hv_handle_t section = make_section(4, ALL_RIGHTS, 0);
+        struct hv_mmio_op ops[] = {op_unmap(10, 1), op_destroy(11)};
+        uint64_t done, pages = way == 3 ? 1 : way == 4 ? 2 : 4;
+
+        assert_int_equal(create(10, pages, RW, section, 0), HV_OK);
+        hv_handle_close(section);
+        if (way == 0)
+            expect_late(destroy(10));
+        else if (way == 1)
+            expect_late(unmap(8, 8));
+        else if (way == 4)
+            expect_late(batch(ops, 2, 0, &done));
+        else
+            expect_late(create(10, pages, REPLACE, other, 0));
+        assert_int_equal(unmap(0, 32), HV_OK);
+    }
+    hv_handle_close(other);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_open, world_close)
 
 int main(void)
@@ -363,6 +465,7 @@ int main(void)
         TEST(test_unmap_statuses), TEST(test_quota),
         TEST(test_batch_statuses), TEST(test_batch),
         TEST(test_batch_stops),    TEST(test_batch_fails_elsewhere),
+        TEST(test_swap),           TEST(test_frames_outlive_the_flush),
     };
 
     return cmocka_run_group_tests_name("replace", tests, NULL, NULL);
