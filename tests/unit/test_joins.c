@@ -119,6 +119,11 @@ static void test_retype_inside(void **state)
     assert_int_equal(create(100, 1, HV_MMIO_MT_UC, section, 8), HV_E_CACHE_CONFLICT);
     /* Another window on the survivors' frames: what the call removes is all that does not count. */
     assert_int_equal(create(5, 3, REPLACE | HV_MMIO_MT_WC, section, 4), HV_E_CACHE_CONFLICT);
+    assert_int_equal(create(5, 3, REPLACE, section, 5), HV_OK);
+    assert_int_equal(destroy(0) | destroy(5) | destroy(8), HV_OK);
+    assert_int_equal(create(0, 16, RW, section, 0), HV_OK);
+    assert_int_equal(create(5, 3, REPLACE | HV_MMIO_MT_WC, section, 3), HV_E_CACHE_CONFLICT);
+    assert_int_equal(create(5, 3, REPLACE | HV_MMIO_MT_WC, section, 7), HV_E_CACHE_CONFLICT);
     assert_int_equal(create(5, 3, REPLACE, section, 8), HV_OK);
     assert_int_equal(query(5).memtype, MEMTYPE_WB);
     hv_handle_close(section);
@@ -433,10 +438,12 @@ static void test_holes(void **state)
     assert_int_equal(world.vm.pool.reserved, 0);
     assert_int_equal(create(1000, 32, RW, section, 0), HV_OK);
     before = world_state();
-    only_tables(0);
-    assert_int_equal(hv_section_commit(section, 20, 12), HV_E_NO_MEMORY);
-    all_tables();
-    assert_unchanged(before);
+    for (uint64_t spare = 0; spare < 6; spare++) { /* the first mapping can, the second cannot */
+        only_tables(spare);
+        assert_int_equal(hv_section_commit(section, 20, 12), HV_E_NO_MEMORY);
+        all_tables();
+        assert_unchanged(before);
+    }
     decode(probe, false);
     assert_int_equal(hv_section_commit(section, 24, 1), HV_OK);
     decode(probe, true);
