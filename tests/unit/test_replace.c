@@ -401,6 +401,57 @@ static void test_swap(void **state)
     stage_close(&stage);
 }
 
+/* Swaps of neighbours in one batch, with everything between and behind them that is none. */
+static void test_swaps(void **state)
+{
+    (void)state;
+    for (unsigned what = 3; what < 6; what++) {
+        struct stage stage = stage_open(true);
+        const struct hv_mmio_op odd[] = {op_unmap(3, 1),
+                                         op_unmap(60, 2),
+                                         op_destroy(3),
+                                         op_create(3, 2, REPLACE, stage.t, 40),
+                                         op_create(3, 1, HV_MMIO_REPLACE, stage.t, 40),
+                                         op_create(3, 1, REPLACE, stage.s, 40)};
+        struct hv_mmio_op ops[] = {op_create(1, 1, REPLACE, stage.t, 20),
+                                   op_create(2, 1, REPLACE, stage.t, 21),
+                                   odd[what],
+                                   op_create(5, 1, REPLACE, stage.t, 24),
+                                   op_create(6, 1, REPLACE, stage.t, 25),
+                                   op_create(7, 1, REPLACE, stage.t, 64)};
+        struct world_state before;
+        uint64_t done;
+
+        for (uint64_t page = 1; page < 8; page++)
+            assert_int_equal(create(page, 1, RW, page == 6 ? stage.t : stage.s, 50 + page), HV_OK);
+        before = world_state();
+        assert_int_equal(batch(ops, 6, HV_BATCH_ATOMIC, &done), HV_E_INVALID_VIEW_SIZE);
+        assert_int_equal(done, 0);
+        assert_unchanged(before);
+        assert_int_equal(ranges_of(stage.s), 9);
+        assert_int_equal(ranges_of(stage.t), 1);
+        ops[5].section_page = 26;
+        assert_int_equal(batch(ops, 6, what % 2 ? HV_BATCH_ATOMIC : 0, &done), HV_OK);
+        assert_int_equal(done, 6);
+        assert_int_equal(world.vm.stats.flushes, before.flushes + 1);
+        for (uint64_t page = 1; page < 8; page++) {
+            uint64_t t_word = ~section_word(19 + page, 0);
+
+            if (page == 3 && what != 4)
+                assert_int_equal(is_direct(3), what != 0 && what != 2);
+            else if (page == 3 && what == 4)
+                assert_int_equal(query(3).flags, HV_MMIO_READ_ONLY);
+            else if (page == 4)
+                assert_int_equal(read_page(4),
+                                 what == 3 ? ~section_word(41, 0) : section_word(54, 0));
+            else
+                assert_int_equal(read_page(page), t_word);
+        }
+        assert_int_equal(ranges_of(stage.t), what == 3 || what == 4 ? 6 : 5);
+        stage_close(&stage);
+    }
+}
+
 /* ---- nothing is given back before the flush ---- */
 
 static uint64_t sections_at_flush, frames_at_flush;
@@ -461,11 +512,17 @@ static void test_frames_outlive_the_flush(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_replace),        TEST(test_unmap),
-        TEST(test_unmap_statuses), TEST(test_quota),
-        TEST(test_batch_statuses), TEST(test_batch),
-        TEST(test_batch_stops),    TEST(test_batch_fails_elsewhere),
-        TEST(test_swap),           TEST(test_frames_outlive_the_flush),
+        TEST(test_replace),
+        TEST(test_unmap),
+        TEST(test_unmap_statuses),
+        TEST(test_quota),
+        TEST(test_batch_statuses),
+        TEST(test_batch),
+        TEST(test_batch_stops),
+        TEST(test_batch_fails_elsewhere),
+        TEST(test_swap),
+        TEST(test_swaps),
+        TEST(test_frames_outlive_the_flush),
     };
 
     return cmocka_run_group_tests_name("replace", tests, NULL, NULL);
