@@ -84,6 +84,9 @@ uint64_t pt_tables_needed(const struct pt_root *root, uint64_t addr, hpa_t frame
 /* Likewise for one pt_unmap: at most two splits at each end. */
 uint64_t pt_tables_needed_unmap(const struct pt_root *root, uint64_t addr, uint64_t pages);
 
+/* True when the table for a 4 KiB leaf at addr is there. */
+bool pt_has_table(struct pt_root *root, uint64_t addr);
+
 /* The tables that it takes to have a border at page-aligned addr: 0 when no large leaf reaches across it. */
 unsigned pt_tables_cut(const struct pt_root *root, uint64_t addr);
 

@@ -149,6 +149,11 @@ static inline __attribute__((always_inline)) bool map_page(struct pt_root *root,
     return put_page(root, addr, frame.v | pt_leaf_bits(root->fmt, attr, 1), flush);
 }
 
+bool pt_has_table(struct pt_root *root, uint64_t addr)
+{
+    return find_page(root, addr & INPUT_MASK) != NULL;
+}
+
 uint64_t pt_page_bits(const struct pt_root *root, const struct pt_attr *attr)
 {
     return pt_leaf_bits(root->fmt, attr, 1);

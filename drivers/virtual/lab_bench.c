@@ -254,11 +254,11 @@ static hv_status_t view_once(struct lab *lab, const struct bench *bench, uint64_
 
 /* ---- the table ---- */
 
-#define ONE_PAGE(is_unmap)                                                                \
-    {                                                                                     \
-        .once = pair_once, .bar = HV_BAR2, .bar_page = LAB_BENCH_PAGE, .pages = 1,        \
-        .section_page = LAB_BENCH_PAGE, .section = LAB_SECTION_MAIN, .flags = READ_WRITE, \
-        .unmap = (is_unmap)                                                               \
+#define ONE_PAGE(is_unmap)                                                               \
+    {                                                                                    \
+        .once = pair_once, .bar = HV_BAR2, .bar_page = LAB_BENCH_PAGE, .pages = 1,       \
+        .section_page = LAB_BENCH_PAGE, .section = LAB_SECTION_ALT, .flags = READ_WRITE, \
+        .unmap = (is_unmap)                                                              \
     }
 #define ONE_GIB(is_unmap)                                                                     \
     {                                                                                         \

@@ -128,14 +128,12 @@ static void flush_lines(const struct section *section, uint64_t section_page, ui
     }
 }
 
-void mapping_flush_stale(const struct section *section, uint64_t section_page, uint64_t pages)
+void mapping_flush_lines(const struct section *section, uint64_t section_page, uint64_t pages)
 {
     const struct section_facts *facts = section_facts(section);
     uint64_t first = ledger_page(facts, section_page);
     struct ledger_part part = {.first = first};
 
-    if (!facts->is_ram)
-        return;
     /* Where a type is in force this was done before; another window would break that type. */
     while (ledger_next_free(facts->ledger, first, pages, &part))
         flush_lines(section, part.first - facts->ledger_first, part.pages);

@@ -71,7 +71,14 @@ bool mapping_overlaps(const struct mapping *mapping, const struct section *secti
  * Drop the cache lines of RAM frames that get a type other than write-back, where no type is in force yet: a dirty
  * line left from write-back days would later overwrite what is stored there. Before mapping_add().
  */
-void mapping_flush_stale(const struct section *section, uint64_t section_page, uint64_t pages);
+void mapping_flush_lines(const struct section *section, uint64_t section_page, uint64_t pages);
+
+static inline void mapping_flush_stale(const struct section *section, uint64_t section_page,
+                                       uint64_t pages)
+{
+    if (section_facts(section)->is_ram)
+        mapping_flush_lines(section, section_page, pages);
+}
 
 /* The type in force on a page of a section: false when none is. */
 bool mapping_type(const struct section *section, uint64_t section_page, enum memtype *memtype);
@@ -83,13 +90,16 @@ bool mapping_type(const struct section *section, uint64_t section_page, enum mem
 bool mapping_frames(const struct mapping *mapping, uint64_t page, hpa_t *frame,
                     uint64_t *run_pages);
 
-/* mapping_frames() of a page in the first run of frames of its section, mostly the only one: else false. */
-static inline bool mapping_first_frame(const struct mapping *mapping, hpa_t *frame)
+/*
+ * The first frame of a mapping that lies in the first run of frames of its section, mostly the only one: those of the other
+ * pages follow. Else false. Needs no lock.
+ */
+static inline bool mapping_is_one_run(const struct mapping *mapping, hpa_t *frame)
 {
     const struct section_facts *facts = section_facts(mapping->section);
 
     *frame = HPA(facts->first_frame.v + (mapping->section_page << PAGE_SHIFT));
-    return mapping->section_page < facts->first_pages;
+    return mapping->section_page + mapping->pages <= facts->first_pages;
 }
 
 /* Mappings entered now, of all sections. */

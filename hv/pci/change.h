@@ -39,6 +39,12 @@ static inline bool change_fits(uint64_t first, uint64_t count, uint64_t limit)
     return first <= limit && count <= limit - first;
 }
 
+/* An op adds two ranges at most: the one that it makes, and one that is cut in two. */
+static inline bool is_near_quota(const struct hv_bar_state *bar)
+{
+    return UNLIKELY(bar->device->range_count + 2 > PCI_RANGES_PER_DEV);
+}
+
 /* May the device have the ranges that it has after the op? `overlap`: the first one in its window, or NULL. */
 bool change_has_quota(const struct hv_bar_state *bar, const struct hv_mmio_op *op,
                       const struct hv_range *overlap);

@@ -53,8 +53,12 @@ static uint64_t tables_for(const struct pt_root *root, const struct hv_range *ra
                            uint64_t pages, uint64_t base)
 {
     uint64_t address = address_of(base, range->node.key + page);
-    uint64_t most = most_tables(root, address, pages);
-    uint64_t tables = 0;
+    uint64_t most, tables = 0;
+    hpa_t first;
+
+    if (LIKELY(page == 0 && mapping_is_one_run(&range->map, &first)))
+        return pt_tables_needed(root, address, first, pages, range->attr.max_level);
+    most = most_tables(root, address, pages);
 
     for (uint64_t end = page + pages, run; page < end && tables < most; page += run) {
         hpa_t frame;
@@ -76,6 +80,29 @@ static uint64_t tables_to_empty(const struct pt_root *root, uint64_t address, ui
     return pt_tables_cut(root, address) + pt_tables_cut(root, address + (pages << PAGE_SHIFT));
 }
 
+/*
+ * tables_for() of a whole range, told by a look when the pool has that many to spare: tables of level 1 are for the edges
+ * alone when address and frames are in step.
+ */
+static inline uint64_t tables_for_range(struct vm *vm, const struct hv_range *range, uint64_t base)
+{
+    const unsigned in_step_shift = 18, out_of_step_shift = 8; /* twice what the pages fill */
+    uint64_t address = address_of(base, range->node.key), tables;
+    hpa_t frame;
+
+    if (UNLIKELY(!mapping_is_one_run(&range->map, &frame)))
+        return tables_for(&vm->tables, range, 0, range->map.pages, base);
+    tables = 2 * (PT_LEVELS - 1);
+    if (IS_ALIGNED(address ^ frame.v, pt_span(2)) &&
+        MIN(range->attr.max_level, vm->tables.max_level) > 1)
+        tables += range->map.pages >> in_step_shift;
+    else
+        tables += range->map.pages >> out_of_step_shift;
+    if (LIKELY(tables <= pt_pool_spare(&vm->pool)))
+        return tables;
+    return tables_for(&vm->tables, range, 0, range->map.pages, base);
+}
+
 hv_status_t leaves_reserve(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
                            const struct hv_range *range, bool is_alone, uint64_t *tables)
 {
@@ -89,7 +116,7 @@ hv_status_t leaves_reserve(struct hv_bar_state *bar, uint64_t first, uint64_t pa
         return HV_OK;
     lock_acquire(&vm->tables_lock);
     if (range)
-        *tables = pages == 1 ? PT_LEVELS - 1 : tables_for(root, range, 0, pages, bar->live_base);
+        *tables = pages == 1 ? PT_LEVELS - 1 : tables_for_range(vm, range, bar->live_base);
     else if (is_alone)
         *tables = tables_to_empty(root, address, pages);
     else
@@ -99,6 +126,21 @@ hv_status_t leaves_reserve(struct hv_bar_state *bar, uint64_t first, uint64_t pa
     if (status != HV_OK)
         *tables = 0;
     return status;
+}
+
+bool leaves_begin_page(struct hv_bar_state *bar, uint64_t page, struct leaves_change *change)
+{
+    struct vm *vm = vm_of(bar);
+
+    if (UNLIKELY(!bar->live))
+        return false;
+    lock_acquire(&vm->tables_lock);
+    if (LIKELY(pt_has_table(&vm->tables, address_of(bar->live_base, page)))) {
+        change->is_tables_held = true;
+        return true;
+    }
+    lock_release(&vm->tables_lock);
+    return false;
 }
 
 void leaves_cancel(struct vm *vm, uint64_t tables)
@@ -125,16 +167,20 @@ static unsigned cut_tables(const struct hv_range *range, unsigned level)
 static bool hold_edges(struct hv_bar_state *bar, uint64_t first, uint64_t end, unsigned level)
 {
     struct hv_range *start = records_overlap(bar, first, end - first);
-    uint64_t tables = 0;
+    uint64_t tables = 0, covered = first;
     unsigned edges = 0;
 
     for (struct hv_range *range = start; range && range->node.key < end;
          range = range_of(tree_next(&range->node))) {
-        if (range->attr.max_level < level || ++edges > MOST_EDGES + 1)
+        if (range->attr.max_level < level || ++edges > MOST_EDGES + 1 || range->node.key > covered)
             return false;
         if (range->node.key > first)
             tables += cut_tables(range, level) - MIN(range->held, cut_tables(range, level));
+        covered = range_end(range);
     }
+    if (covered <
+        end) /* leaves of a range that is being destroyed, when a commit comes in between */
+        return false;
     if (tables != 0 && pt_pool_reserve(&vm_of(bar)->pool, tables) != HV_OK)
         return false;
     for (struct hv_range *range = start; range && range->node.key < end;
@@ -328,17 +374,29 @@ static NOINLINE void derive_range(struct hv_range *range, struct leaves_change *
 void leaves_derive_range(struct hv_range *range, struct leaves_change *change)
 {
     struct hv_bar_state *bar = range->bar;
+    struct vm *vm = vm_of(bar);
+    uint64_t address = address_of(bar->live_base, range->node.key);
+    uint64_t left = range->map.pages;
     hpa_t frame;
 
     if (!bar->live)
         return;
-    if (UNLIKELY(range->map.pages != 1 || !change->is_tables_held || bar->held_tables != 0 ||
-                 !mapping_first_frame(&range->map, &frame))) {
+    if (UNLIKELY(bar->held_tables != 0 || !mapping_is_one_run(&range->map, &frame))) {
         derive_range(range, change);
         return;
     }
-    pt_map_step(&vm_of(bar)->tables, address_of(bar->live_base, range->node.key), frame, 1,
-                &range->attr, &change->flush);
+    do {
+        uint64_t done;
+
+        if (!change->is_tables_held)
+            lock_acquire(&vm->tables_lock);
+        done = pt_map_step(&vm->tables, address, frame, left, &range->attr, &change->flush);
+        if (!change->is_tables_held)
+            lock_release(&vm->tables_lock);
+        address += done << PAGE_SHIFT;
+        frame.v += done << PAGE_SHIFT;
+        left -= done;
+    } while (UNLIKELY(left != 0));
     if (UNLIKELY(change->flush.kept))
         settle_window(bar, range->node.key, range_end(range), change);
 }
@@ -368,7 +426,7 @@ uint64_t leaves_derive_swaps(struct hv_bar_state *bar, struct hv_mmio_op *ops, u
         hpa_t frame;
 
         if (!records->old_section || range->bar != bar || !range->listed ||
-            !mapping_first_frame(&range->map, &frame))
+            !mapping_is_one_run(&range->map, &frame))
             break;
         if (like != attr_word(range))
             page_bits = pt_page_bits(root, &range->attr);

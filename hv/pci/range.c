@@ -22,11 +22,8 @@
 bool change_has_quota(const struct hv_bar_state *bar, const struct hv_mmio_op *op,
                       const struct hv_range *overlap)
 {
-    const uint64_t most_more = 2; /* one made, one cut in two */
     uint64_t count = bar->device->range_count;
 
-    if (LIKELY(count + most_more <= PCI_RANGES_PER_DEV))
-        return true;
     if (overlap)
         count += (uint64_t)records_carve_count(bar, op->bar_page, op->page_count);
     return count + (op->kind == HV_MMIO_OP_CREATE) <= PCI_RANGES_PER_DEV;
@@ -55,7 +52,7 @@ static hv_status_t apply_unmap(struct change *change, struct hv_mmio_op *op)
     overlap = records_overlap(bar, op->bar_page, op->page_count);
     if (!overlap)
         return HV_OK;
-    if (!change_has_quota(bar, op, overlap))
+    if (is_near_quota(bar) && !change_has_quota(bar, op, overlap))
         return HV_E_QUOTA;
     if (!records_reserve(bar, op->bar_page, op->page_count, records))
         return HV_E_NO_MEMORY;
@@ -201,6 +198,8 @@ static void section_hold(struct change *change, bool hold)
 /* Which locks the leaves are brought in line under. */
 static inline void leaves_begin(struct change *change)
 {
+    if (change->leaves.is_tables_held)
+        return;
     if (LIKELY(change->pages <= CHANGE_PAGES_UNDER_SECTION_LOCK)) {
         lock_acquire(&change->device->host->vm->tables_lock);
         change->leaves.is_tables_held = true;
@@ -215,7 +214,8 @@ static inline void commit_one(struct change *change, struct hv_mmio_op *op)
     struct records_change *records = records_of(op);
     struct hv_bar_state *bar =
         &change->device->bar[op->bar]; /* change->bar may be of an op that failed */
-    struct leftovers left = {0};
+    struct vm *vm = change->device->host->vm;
+    struct leftovers left;
 
     leaves_begin(change);
     if (!records->old_section)
@@ -226,7 +226,16 @@ static inline void commit_one(struct change *change, struct hv_mmio_op *op)
         leaves_empty(bar, op->bar_page, records->pages, &change->leaves);
     if (UNLIKELY(change->leaves.flush.filled))
         leaves_join(bar, op->bar_page, records->pages, &change->leaves);
-    leaves_finish(change->device->host->vm, &change->leaves);
+    if (LIKELY(change->leaves.is_tables_held && change->leaves.tables == 0 &&
+               !change->leaves.flush.needed))
+        lock_release(&vm->tables_lock);
+    else
+        leaves_finish(vm, &change->leaves);
+    if (!records->old_section && !records->gone) {
+        section_hold(change, false);
+        return;
+    }
+    left = (struct leftovers){0};
     section_hold(change, true);
     release(op, 1, &left);
     section_hold(change, false);

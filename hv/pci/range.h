@@ -171,6 +171,12 @@ void leaves_join(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
 /* Flush, and give back tables. The last step. */
 void leaves_finish(struct vm *vm, struct leaves_change *change);
 
+/*
+ * Instead of leaves_reserve() for a single page: true when its table is there, so that nothing has to be reserved as long as
+ * vm->tables_lock is held; the change holds it from here to leaves_finish().
+ */
+bool leaves_begin_page(struct hv_bar_state *bar, uint64_t page, struct leaves_change *change);
+
 /* No tables were touched: give back the reservation. */
 void leaves_cancel(struct vm *vm, uint64_t tables);
 

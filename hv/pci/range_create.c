@@ -217,7 +217,7 @@ static hv_status_t make_range(struct change *change, struct hv_mmio_op *op,
     struct hv_range *made;
     hv_status_t status;
 
-    if (!change_has_quota(bar, op, overlap))
+    if (is_near_quota(bar) && !change_has_quota(bar, op, overlap))
         return HV_E_QUOTA;
     made = record_take();
     if (!made)
@@ -229,11 +229,15 @@ static hv_status_t make_range(struct change *change, struct hv_mmio_op *op,
         record_free(made);
         return HV_E_NO_MEMORY;
     }
-    status =
-        leaves_reserve(bar, op->bar_page, op->page_count, made, change->is_alone, &records->tables);
-    if (status != HV_OK) {
-        change_free_reserved(made, records);
-        return status;
+    records->tables = 0;
+    if (overlap || !change->is_alone || op->page_count != 1 ||
+        !leaves_begin_page(bar, op->bar_page, &change->leaves)) {
+        status = leaves_reserve(bar, op->bar_page, op->page_count, made, change->is_alone,
+                                &records->tables);
+        if (status != HV_OK) {
+            change_free_reserved(made, records);
+            return status;
+        }
     }
     records->made = made;
     records->pages = op->page_count;
