@@ -302,6 +302,17 @@ static void test_unmap_cuts_two_leaves(void **state)
     expect_leaves(512, 88, 0, 0);
     expect_leaves(1112, 424, 0, 0);
     assert_true(is_direct(599) && !is_direct(600) && !is_direct(1111) && is_direct(1112));
+    assert_int_equal(unmap(0, BAR2_PAGES), HV_OK);
+    /* Only its end lies in a large leaf, then only its first page. */
+    for (uint64_t small = 512; small <= 1024; small += 512) {
+        assert_int_equal(create(small, 512, RW | HV_MMIO_NO_LARGE, section, 0), HV_OK);
+        assert_int_equal(create(1536 - small, 512, RW, section, 512), HV_OK);
+        only_tables(1);
+        assert_int_equal(unmap(600, 512), HV_OK);
+        all_tables();
+        assert_true(is_direct(599) && !is_direct(600) && !is_direct(1111) && is_direct(1112));
+        assert_int_equal(unmap(0, BAR2_PAGES), HV_OK);
+    }
     hv_handle_close(section);
 }
 
