@@ -418,23 +418,24 @@ static void test_swaps(void **state)
                                    odd[what],
                                    op_create(5, 1, REPLACE, stage.t, 24),
                                    op_create(6, 1, REPLACE, stage.t, 25),
-                                   op_create(7, 1, REPLACE, stage.t, 64)};
+                                   op_create(7, 1, REPLACE, stage.t, 26),
+                                   op_create(8, 1, REPLACE, stage.t, 64)};
         struct world_state before;
         uint64_t done;
 
-        for (uint64_t page = 1; page < 8; page++)
+        for (uint64_t page = 1; page < 9; page++)
             assert_int_equal(create(page, 1, RW, page == 6 ? stage.t : stage.s, 50 + page), HV_OK);
         before = world_state();
-        assert_int_equal(batch(ops, 6, HV_BATCH_ATOMIC, &done), HV_E_INVALID_VIEW_SIZE);
+        assert_int_equal(batch(ops, 7, HV_BATCH_ATOMIC, &done), HV_E_INVALID_VIEW_SIZE);
         assert_int_equal(done, 0);
         assert_unchanged(before);
-        assert_int_equal(ranges_of(stage.s), 9);
+        assert_int_equal(ranges_of(stage.s), 10);
         assert_int_equal(ranges_of(stage.t), 1);
-        ops[5].section_page = 26;
-        assert_int_equal(batch(ops, 6, what % 2 ? HV_BATCH_ATOMIC : 0, &done), HV_OK);
-        assert_int_equal(done, 6);
+        ops[6].section_page = 27;
+        assert_int_equal(batch(ops, 7, what % 2 ? HV_BATCH_ATOMIC : 0, &done), HV_OK);
+        assert_int_equal(done, 7);
         assert_int_equal(world.vm.stats.flushes, before.flushes + 1);
-        for (uint64_t page = 1; page < 8; page++) {
+        for (uint64_t page = 1; page < 9; page++) {
             uint64_t t_word = ~section_word(19 + page, 0);
 
             if (page == 3 && what != 4)
@@ -447,7 +448,7 @@ static void test_swaps(void **state)
             else
                 assert_int_equal(read_page(page), t_word);
         }
-        assert_int_equal(ranges_of(stage.t), what == 3 || what == 4 ? 6 : 5);
+        assert_int_equal(ranges_of(stage.t), what == 3 || what == 4 ? 7 : 6);
         stage_close(&stage);
     }
 }
