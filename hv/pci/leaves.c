@@ -201,8 +201,11 @@ static void join_around(struct hv_bar_state *bar, uint64_t page, struct pt_flush
         uint64_t first = ALIGN_DOWN(page, pages);
         uint64_t address = address_of(bar->live_base, first);
 
-        if (first + pages > bar_pages(bar) || !pt_joinable(root, address, level) ||
-            !hold_edges(bar, first, first + pages, level))
+        if (first + pages > bar_pages(bar))
+            return;
+        if (!pt_joinable(root, address, level))
+            continue; /* it may be a leaf already, and fill the table above */
+        if (!hold_edges(bar, first, first + pages, level))
             return;
         pt_join(root, address, level, flush);
     }

@@ -91,6 +91,20 @@ static inline hv_status_t take_bar(struct change *change, const struct hv_mmio_o
     return device_memory_bar(change->device, op->bar, &change->bar);
 }
 
+static hv_status_t apply_removal(struct change *change, struct hv_mmio_op *op)
+{
+    hv_status_t status = HV_E_INVALID_PARAMETER;
+
+    change->next = NULL; /* what it was may go */
+    if (op->kind == HV_MMIO_OP_UNMAP)
+        status = apply_unmap(change, op);
+    else if (op->kind == HV_MMIO_OP_DESTROY)
+        status = apply_destroy(change->bar, op);
+    if (status == HV_OK && !change->is_alone)
+        change_forget_gone(change, records_of(op));
+    return status;
+}
+
 /* Caller holds the device's lock and section_lock. */
 static hv_status_t apply(struct change *change, struct hv_mmio_op *op)
 {
@@ -101,19 +115,10 @@ static hv_status_t apply(struct change *change, struct hv_mmio_op *op)
     status = take_bar(change, op);
     if (status != HV_OK)
         return status;
-    if (op->kind == HV_MMIO_OP_CREATE)
-        status = change_create(change, op);
-    else if (op->kind == HV_MMIO_OP_UNMAP)
-        status = apply_unmap(change, op);
-    else if (op->kind == HV_MMIO_OP_DESTROY)
-        status = apply_destroy(change->bar, op);
-    else
-        status = HV_E_INVALID_PARAMETER;
+    status = op->kind == HV_MMIO_OP_CREATE ? change_create(change, op) : apply_removal(change, op);
     if (status == HV_OK) {
         change->leaves.tables += records_of(op)->tables;
         change->pages += records_of(op)->pages;
-        if (UNLIKELY(!change->is_alone) && op->kind != HV_MMIO_OP_CREATE)
-            change_forget_gone(change, records_of(op));
     }
     return status;
 }

@@ -396,6 +396,12 @@ static void test_huge_join(void **state)
     expect_leaves(0, 511, 0, 0);
     all_tables();
     assert_int_equal(held(), 0);
+    /* A hole of 2 MiB is refilled by a leaf that fills the table above. */
+    assert_int_equal(destroy(0), HV_OK);
+    assert_int_equal(create(0, 512, RW, section, 0), HV_OK);
+    assert_int_equal(create(512, HUGE_PAGES - 512, RW, section, 512), HV_OK);
+    expect_leaves(0, 0, 0, 1);
+    assert_int_equal(held(), 1);
     hv_handle_close(section);
 }
 
