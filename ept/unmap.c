@@ -125,6 +125,7 @@ unmap_step(struct pt_root *root, uint64_t addr, uint64_t pages, bool keep, struc
     count = clear(root, entry, count, level, keep, flush);
     if (!keep)
         prune(root, addr, path, level, flush);
+    ASSERT(level != 0);
     return count << (shift_of(level) - PAGE_SHIFT);
 }
 

@@ -21,24 +21,25 @@ static struct lab the_lab;
 
 /* ---- registers ---- */
 
-/* The argument of which a byte lies at an offset, or NULL. */
-static inline uint64_t *argument_at(struct lab *lab, uint64_t offset)
+/* The argument of which a byte lies at an offset; LAB_ARGS: none. */
+static inline uint64_t argument_at(uint64_t offset)
 {
-    uint64_t i = (offset - LAB_ARG(0)) / sizeof(lab->arg[0]);
+    const uint64_t bytes = sizeof(uint64_t);
+    uint64_t i = (offset - LAB_ARG(0)) / bytes;
 
     if (i < LAB_ARGS_LOW)
-        return &lab->arg[i];
-    i = (offset - LAB_ARG(LAB_ARGS_LOW)) / sizeof(lab->arg[0]);
-    return i < LAB_ARGS - LAB_ARGS_LOW ? &lab->arg[LAB_ARGS_LOW + i] : NULL;
+        return i;
+    i = (offset - LAB_ARG(LAB_ARGS_LOW)) / bytes;
+    return MIN(LAB_ARGS_LOW + i, (uint64_t)LAB_ARGS);
 }
 
 /* The 8-byte word of the register page at an 8-aligned offset. False: nothing is there. */
 static bool read_word(struct lab *lab, uint64_t offset, uint64_t *word)
 {
-    const uint64_t *argument = argument_at(lab, offset);
+    uint64_t argument = argument_at(offset);
 
-    if (argument)
-        *word = *argument;
+    if (argument < LAB_ARGS)
+        *word = lab->arg[argument];
     else if (offset == LAB_MAGIC)
         *word = LAB_MAGIC_VALUE | (uint64_t)LAB_VERSION_VALUE << 32;
     else if (offset == LAB_STATUS)
@@ -77,11 +78,11 @@ static hv_status_t read_register(struct lab *lab, uint64_t offset, uint64_t leng
 static hv_status_t write_register(struct lab *lab, uint64_t offset, uint64_t length,
                                   const uint8_t *buffer)
 {
-    uint64_t *argument = argument_at(lab, offset);
+    uint64_t argument = argument_at(offset);
     uint32_t command;
 
-    if (argument) {
-        piece_copy((uint8_t *)argument + offset % sizeof(*argument), buffer, length);
+    if (argument < LAB_ARGS) {
+        piece_copy((uint8_t *)&lab->arg[argument] + offset % sizeof(lab->arg[0]), buffer, length);
         return HV_OK;
     }
     if (is_scratch(offset)) {

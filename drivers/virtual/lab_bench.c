@@ -11,12 +11,12 @@ struct bench {
     hv_status_t (*set_up)(struct lab *lab, const struct bench *bench);
     hv_status_t (*once)(struct lab *lab, const struct bench *bench, uint64_t turn, uint64_t *ticks);
     void (*tear_down)(struct lab *lab, const struct bench *bench);
-    enum hv_bar bar;
     uint64_t bar_page, pages, section_page;
+    uint64_t others; /* ranges that lie in BAR4 meanwhile */
+    enum hv_bar bar;
     unsigned section; /* LAB_SECTION_* */
     uint32_t flags;
-    bool unmap;      /* the destroy is timed, not the create */
-    uint64_t others; /* ranges that lie in BAR4 meanwhile */
+    bool unmap; /* the destroy is timed, not the create */
 };
 
 /* What `call` takes, the time of an empty pair of readings subtracted. */

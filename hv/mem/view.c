@@ -216,6 +216,7 @@ hv_status_t hv_section_map_view(hv_handle_t section, hv_handle_t space, void **b
         status = commit(&r);
     if (status != HV_OK)
         return status;
+    ASSERT(base != NULL && view_size != NULL); /* r.nulls */
     *base = (void *)(uintptr_t)r.spot.base;
     *view_size = r.pages << PAGE_SHIFT;
     if (section_offset != NULL)

@@ -54,11 +54,11 @@ static struct ledger_wish wish_of(uint32_t flags)
 {
     static const uint8_t types[] = {MEMTYPE_WB, MEMTYPE_UC, MEMTYPE_WC,
                                     MEMTYPE_WT, MEMTYPE_WP, MEMTYPE_WB};
-    struct ledger_wish wish;
 
-    wish.memtype = (enum memtype)types[FIELD_GET(HV_MMIO_MT_MASK, flags)];
-    wish.fixed = (flags & HV_MMIO_MT_MASK) != HV_MMIO_MT_DEFAULT;
-    return wish;
+    return (struct ledger_wish){
+        .memtype = (enum memtype)types[FIELD_GET(HV_MMIO_MT_MASK, flags)],
+        .fixed = (flags & HV_MMIO_MT_MASK) != HV_MMIO_MT_DEFAULT,
+    };
 }
 
 /* ---- create: the type, when the call replaces mappings of the very frames that it maps ---- */

@@ -6,7 +6,7 @@ CONFIG = "\\barvisor.cfg"
 # boot: words that one line of the console must hold
 MISTAKES = {
     "no-guest": ["\\guest.elf", "not found"],
-    "bad-key": [CONFIG + ":4:", "expected"],
+    "bad-key": [CONFIG + ":5:", "expected"],
     "bad-ram": [CONFIG + ":3:", "expected an amount of RAM"],
     "bad-line": [CONFIG + ":2:", "expected"],
     "no-guest-key": [CONFIG, "expected", "guest"],

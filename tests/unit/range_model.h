@@ -16,7 +16,7 @@
 #define MODEL_DEVICES   2u
 #define MODEL_OBJECTS   16u
 #define MODEL_HANDLES   16u
-#define MODEL_CALLS     8u    /* of one batch */
+#define MODEL_CALLS     8u /* of one batch */
 #define MODEL_VIEWS     8u
 #define MODEL_UNITS     2048u /* of the largest BAR, and of the largest section */
 #define MODEL_CELLS     4096u /* of device memory, and of modules */

@@ -220,7 +220,7 @@ static void test_allocation_failures(void **state)
         assert_false(is_direct(0));
         failures++;
     }
-    assert_int_equal(failures, 1); 
+    assert_int_equal(failures, 1);
     assert_int_equal(destroy(0), HV_OK);
     hv_handle_close(section);
 }
