@@ -19,20 +19,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return setenv("CMOCKA_TEST_ABORT", "1", 1);
 }
 
-/* Sections of every kind that costs nothing, and BARs that are live: so that the first record can mean something. */
-static void set_stage(bool with_memory)
-{
-    static const uint8_t cheap[] = {DUEL_WINDOW, DUEL_WINDOW_WC, DUEL_MODULE, DUEL_RESERVE,
-                                    DUEL_WC,     DUEL_READONLY,  DUEL_CODE};
-
-    for (unsigned i = 0; i < ARRAY_COUNT(cheap) && duel.config.shift == 0; i++)
-        duel_do(duel_section(cheap[i], i));
-    if (with_memory || duel.config.shift != 0)
-        duel_do(duel_section(DUEL_LARGE, MODEL_HANDLES - 1));
-    duel_do(duel_decode_bars(0, true));
-    duel_do(duel_decode_bars(1, true));
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     struct duel_config config = {.name = "fuzz"};
@@ -42,13 +28,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     config.format = data[0] & 1 ? &pt_format_npt : &pt_format_ept;
     config.large_executable = data[0] & 2;
     config.no_huge = data[0] & 4;
-    config.watch = data[0] & 8;
-    config.hardware = data[0] & 16 ? 7 : 0;
+    config.watch = (data[0] & 24) == 24;
+    config.hardware = data[0] & 4 ? 7 : 0;
     config.shift = (data[0] & 0xe0) == 0xe0 ? 9 : 0;
-    config.check_every = 4;
+    config.is_calm = (data[0] & 0x60) == 0x60;
+    config.check_every = 8;
     duel_open(&config);
-    set_stage((data[0] & 0xc0) == 0xc0);
+    duel_set_stage(config.is_calm || (data[0] & 0xc0) == 0xc0);
     duel_run(data + 1, bytes - 1);
+    duel_expect(&duel.after);
     duel_check_all();
     duel_close();
     return 0;

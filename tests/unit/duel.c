@@ -202,22 +202,27 @@ hv_handle_t duel_real_handle(unsigned handle)
 
 void duel_step(const struct duel_op *op)
 {
-    bool was_live[MODEL_OBJECTS];
+    bool was_live[MODEL_OBJECTS], is_check;
 
     remember(op);
     for (unsigned i = 0; i < MODEL_OBJECTS; i++)
         was_live[i] = duel.model.object[i].live;
-    duel_expect(&duel.before);
+    if (duel.config.watch)
+        duel.before = duel.after; /* as the last operation left it */
     duel_step_known(op);
     forget_dead(was_live);
-    duel_expect(&duel.after);
-    assert_false(duel.config.watch && watch_duty());
     duel.steps++;
-    if (duel.config.check_every <= 1 || duel.steps % duel.config.check_every == 0) {
+    is_check = duel.config.check_every <= 1 || duel.steps % duel.config.check_every == 0;
+    if (duel.config.watch || is_check)
+        duel_expect(&duel.after);
+    if (is_check) {
         duel_check_all();
         duel_check_near(op);
     }
-    if (duel.config.watch && duel.config.hardware != 0)
+    if (!duel.config.watch)
+        return;
+    assert_false(watch_duty());
+    if (duel.config.hardware != 0)
         watch_hardware(duel.config.hardware);
 }
 
@@ -341,6 +346,7 @@ void duel_open(const struct duel_config *config)
         watch_start_pages(&world.vm.tables, duel_check_run);
         fake_vm_on_flush = on_flush;
     }
+    duel_expect(&duel.after);
     history.is_open = true;
 }
 

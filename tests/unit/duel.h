@@ -30,6 +30,7 @@ struct duel_config {
     bool no_huge;          /* no 1 GiB leaves */
     unsigned check_every;  /* everything is compared after every n-th operation; 0 means 1 */
     bool watch;            /* every store is watched */
+    bool is_calm;          /* operations that make and cut larger leaves: duel_ops.c */
     unsigned hardware;     /* A/D bits are set in one of so many leaves; 0: never */
 };
 
@@ -124,6 +125,9 @@ struct duel_op duel_move(unsigned device, enum hv_bar bar, uint64_t base);
 struct duel_op duel_view(unsigned handle, unsigned view, uint64_t page, uint64_t count,
                          uint32_t protect);
 struct duel_op duel_io(unsigned view, uint64_t cell, uint64_t pages, uint32_t protect);
+
+/* Sections of every kind that costs little, and live BARs: so that the first operation can mean something. */
+void duel_set_stage(bool with_memory);
 
 /* Likewise, and done at once, with success. */
 void duel_do(struct duel_op op);

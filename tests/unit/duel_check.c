@@ -40,18 +40,27 @@ void duel_expect(struct duel_tables *tables)
     }
 }
 
+/* The BAR of an address; mostly the one that was found last. */
+static unsigned bar_of(const struct duel_tables *tables, uint64_t addr)
+{
+    static unsigned last;
+
+    for (unsigned i = 0; i < DUEL_BARS; i++, last = (last + 1) % DUEL_BARS)
+        if (tables->bar[last].live && addr - tables->bar[last].base < tables->bar[last].bytes)
+            return last;
+    return DUEL_BARS;
+}
+
 static uint64_t expected(const struct duel_tables *tables, uint64_t addr)
 {
-    for (unsigned i = 0; i < DUEL_BARS; i++) {
-        uint64_t offset = addr - tables->bar[i].base;
-        uint64_t key;
+    unsigned bar = bar_of(tables, addr);
+    uint64_t offset, key;
 
-        if (!tables->bar[i].live || offset >= tables->bar[i].bytes || tables->bar[i].units == 0)
-            continue;
-        key = tables->bar[i].key[offset / UNIT_BYTES];
-        return key == 0 ? 0 : key + (offset % UNIT_BYTES & ~PAGE_MASK);
-    }
-    return 0;
+    if (bar == DUEL_BARS || tables->bar[bar].units == 0)
+        return 0;
+    offset = addr - tables->bar[bar].base;
+    key = tables->bar[bar].key[offset / UNIT_BYTES];
+    return key == 0 ? 0 : key + (offset % UNIT_BYTES & ~PAGE_MASK);
 }
 
 /* A frame that was not there when the model was asked: whatever frame it is, the rest must be right. */
@@ -120,12 +129,14 @@ struct census {
 static void check_leaf(uint64_t addr, unsigned level, struct census *census)
 {
     uint64_t is = watch_walk(&world.vm.tables, addr), span = pt_span(level);
-    const struct model_bar *bar = model_bar_at(&duel.model, addr);
+    unsigned id = bar_of(&duel.after, addr);
+    const struct model_bar *bar;
 
     census->leaves[level]++;
     census->pages += span / PAGE_BYTES;
-    if (!bar || span > bar->bytes)
+    if (id == DUEL_BARS || span > duel.after.bar[id].bytes)
         fail_msg("a leaf of level %u at %llx, where no BAR is", level, (unsigned long long)addr);
+    bar = &duel.model.device[id / HV_BAR_COUNT].bar[id % HV_BAR_COUNT];
     for (uint64_t at = addr; at < addr + span; at += MIN(span, UNIT_BYTES)) {
         uint64_t want = expected(&duel.after, at);
 
@@ -284,10 +295,9 @@ void duel_check_near(const struct duel_op *op)
         if (bar->units == 0 || first >= bar->units)
             continue;
         check_query(bar, first);
-        check_query(bar, first == 0 ? 0 : first - 1);
-        check_query(bar, first + count);
-        check_query(bar, first + count - 1);
-        check_query(bar, some(bar->units));
+        check_query(bar, first + count - some(2));
+        if (some(4) == 0)
+            check_query(bar, first == 0 ? some(bar->units) : first - 1);
     }
 }
 

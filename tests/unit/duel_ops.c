@@ -239,9 +239,98 @@ static void decode_call(const uint8_t *at, unsigned device, enum hv_bar bar,
         call->count = MIN(call->count, 4ull << duel.config.shift);
 }
 
+/* What is mapped at the page and behind it, mapped once more, up to `most` units of the same range. */
+static void repeat(unsigned device, struct model_call *call, uint64_t most)
+{
+    const struct model_bar *b = &duel.model.device[device].bar[call->bar];
+    uint64_t unit = call->page >> duel.config.shift, end = unit;
+    const struct model_page *page = &b->page[unit];
+
+    if (page->object == 0 || !handle_to(page->object - 1u, &call->handle))
+        return;
+    while (end < b->units && end - unit < most && b->page[end].object != 0 &&
+           b->page[end].key == page->key)
+        end++;
+    call->count = (end - unit) << duel.config.shift;
+    call->section_page = (uint64_t)page->section_unit << duel.config.shift;
+    call->flags = page->flags | (uint32_t)HV_MMIO_REPLACE;
+}
+
+/*
+ * Calm worlds: large areas are mapped, small holes come and go, and what is there is said again. So larger leaves form
+ * over several ranges, and are cut again.
+ */
+static void decode_calm(const uint8_t *at, struct duel_op *op)
+{
+    unsigned shift = duel.config.shift;
+    uint64_t large = LARGE_PAGES << shift;
+    struct model_call *call = &op->call[0];
+    uint64_t units;
+
+    op->device = at[1] & 1;
+    op->bar = HV_BAR2;
+    units = duel.model.device[op->device].bar[HV_BAR2].units;
+    call->bar = HV_BAR2;
+    call->kind = HV_MMIO_OP_CREATE;
+    call->page = word(at + 3) % units << shift;
+    call->count = (1ull + at[5] % 32) << shift;
+    call->handle = open_handle_of(at[11]);
+    call->flags = HV_MMIO_WRITEABLE;
+    if (at[15] < 60) {
+        call->kind = HV_MMIO_OP_UNMAP;
+        call->count = MIN(call->count, (units << shift) - call->page);
+    } else if (at[15] < 150) {
+        heal(op->device, call);
+    } else if (at[15] < 175) {
+        call->kind = HV_MMIO_OP_DESTROY;
+        call->page = range_below(op->device, HV_BAR2, call->page);
+    } else if (at[15] < 225) {
+        repeat(op->device, call, 1 + at[5] % 64);
+        if (at[15] >= 215)
+            call->flags ^= HV_MMIO_NO_LARGE;
+    } else {
+        call->page = call->page / large * large;
+        call->section_page = at[4] % 2 * large;
+        call->count = large;
+        call->flags |= HV_MMIO_REPLACE;
+    }
+}
+
 static enum hv_mmio_op_kind kind_of(uint8_t byte)
 {
     return byte < 150 ? HV_MMIO_OP_CREATE : byte < 200 ? HV_MMIO_OP_UNMAP : HV_MMIO_OP_DESTROY;
+}
+
+/* Page after page, each with an operation of its own: what a guest's page cache does to its window. */
+static void decode_series(const uint8_t *at, struct duel_op *op)
+{
+    unsigned shift = duel.config.shift, odd = at[10] % (MODEL_CALLS * 3);
+    struct model_call *call = op->call;
+    uint64_t section_pages = 1ull << shift;
+
+    op->calls = 1 + at[2] % MODEL_CALLS;
+    decode_call(at, op->device, op->bar, HV_MMIO_OP_CREATE, call);
+    if (call->handle < MODEL_HANDLES && duel.model.handle[call->handle].live)
+        section_pages = (uint64_t)duel.model.object[duel.model.handle[call->handle].object].units
+                        << shift;
+    call->page = at[3] % 32ull << shift;
+    call->section_page = (at[4] % 64ull << shift) % section_pages;
+    call->count = 1ull << shift;
+    call->flags = (at[12] & 3u) | (at[13] & 4 ? 0u : (uint32_t)HV_MMIO_REPLACE);
+    for (unsigned i = 1; i < op->calls; i++) {
+        call[i] = call[0];
+        call[i].page += (uint64_t)i << shift;
+        call[i].section_page = (call[0].section_page + ((uint64_t)i << shift)) % section_pages;
+    }
+    /* One that is not like the others. */
+    if (odd < op->calls) {
+        call[odd].handle = at[9] & 1 ? call[odd].handle : open_handle_of(at[8]);
+        call[odd].flags ^= at[9] & 2 ? 1u : 0u;
+        call[odd].kind = at[9] & 4 ? HV_MMIO_OP_DESTROY : HV_MMIO_OP_CREATE;
+        call[odd].count <<= at[9] & 8 ? 1 : 0;
+        call[odd].page += at[9] & 16 ? 1ull << shift : 0;
+        call[odd].bar = at[9] & 32 ? HV_BAR0 : call[odd].bar;
+    }
 }
 
 static size_t decode_batch(const uint8_t *at, size_t count, struct duel_op *op)
@@ -250,6 +339,10 @@ static size_t decode_batch(const uint8_t *at, size_t count, struct duel_op *op)
 
     op->kind = DUEL_BATCH;
     op->flags = at[14] < 250 ? at[14] & 1 : 3;
+    if (at[15] & 1) {
+        decode_series(at, op);
+        return used;
+    }
     op->calls = 0;
     while (op->calls < at[2] % (MODEL_CALLS + 1) && count - used >= DUEL_RECORD_BYTES) {
         uint8_t device;
@@ -320,6 +413,10 @@ size_t duel_decode(const uint8_t *bytes, size_t count, struct duel_op *op)
     if (count < DUEL_RECORD_BYTES)
         return 0;
     *op = (struct duel_op){.kind = DUEL_CALL, .calls = 1};
+    if (duel.config.is_calm && bytes[0] < 245) {
+        decode_calm(bytes, op);
+        return DUEL_RECORD_BYTES;
+    }
     decode_target(bytes, &op->device, &op->bar);
     if (bytes[0] < 130) {
         decode_call(bytes, op->device, op->bar, kind_of(bytes[15]), &op->call[0]);
@@ -331,7 +428,7 @@ size_t duel_decode(const uint8_t *bytes, size_t count, struct duel_op *op)
     op->device %= MODEL_DEVICES;
     op->bar = (enum hv_bar)((unsigned)op->bar % HV_BAR_COUNT);
     op->value = bases[bytes[3] & 15];
-    if (bytes[0] < 165) {
+    if (bytes[0] < 165 || duel.config.is_calm) {
         op->kind = DUEL_COMMAND;
         op->value = bytes[2] % 4 != 0;
     } else if (bytes[0] < 175) {

@@ -97,3 +97,16 @@ struct duel_op duel_io(unsigned view, uint64_t cell, uint64_t pages, uint32_t pr
                             .bytes = pages * PAGE_BYTES,
                             .access = protect};
 }
+
+void duel_set_stage(bool with_memory)
+{
+    static const uint8_t cheap[] = {DUEL_WINDOW, DUEL_WINDOW_WC, DUEL_MODULE, DUEL_RESERVE,
+                                    DUEL_WC,     DUEL_READONLY,  DUEL_CODE};
+
+    for (unsigned i = 0; i < ARRAY_COUNT(cheap) && duel.config.shift == 0; i++)
+        duel_do(duel_section(cheap[i], i));
+    if (with_memory || duel.config.shift != 0)
+        duel_do(duel_section(DUEL_LARGE, MODEL_HANDLES - 1));
+    duel_do(duel_decode_bars(0, true));
+    duel_do(duel_decode_bars(1, true));
+}

@@ -62,7 +62,8 @@ static hv_status_t batch_real(const struct duel_op *op, uint64_t *done)
 /* The model has done it: what must hold on the way. */
 void duel_begin(bool may_gap)
 {
-    duel_expect(&duel.after);
+    if (duel.config.watch)
+        duel_expect(&duel.after);
     duel.may_gap = may_gap;
     duel_arm();
 }
@@ -346,7 +347,8 @@ static void step_config(const struct duel_op *op)
     for (unsigned half = 0; half < (is_pair ? 2u : 1u); half++) {
         struct model *m = &duel.model;
 
-        duel_expect(&duel.before);
+        if (half != 0)
+            duel.before = duel.after;
         if (duel_faults)
             saved = *m;
         write_model(op, half);

@@ -35,6 +35,8 @@ static void run_world(const struct duel_config *config, uint64_t *state, uint64_
 
     duel_open(config);
     duel.random = (uint32_t)*state;
+    if (config->is_calm)
+        duel_set_stage(true);
     while (duel.steps < ops) {
         for (size_t i = 0; i < sizeof(bytes); i++)
             bytes[i] = (uint8_t)(next_random(state) >> 24);
@@ -128,6 +130,139 @@ static void test_no_huge(void **state)
         1000);
 }
 
+static void test_ept_joins(void **state)
+{
+    (void)state;
+    run((struct duel_config){.name = "EPT, joins",
+                             .format = &pt_format_ept,
+                             .large_executable = true,
+                             .watch = true,
+                             .is_calm = true,
+                             .check_every = 8},
+        3000);
+}
+
+static void test_npt_joins(void **state)
+{
+    (void)state;
+    run((struct duel_config){.name = "NPT, joins",
+                             .format = &pt_format_npt,
+                             .watch = true,
+                             .hardware = 7,
+                             .is_calm = true,
+                             .check_every = 8},
+        3000);
+}
+
+static void test_huge_joins(void **state)
+{
+    (void)state;
+    run((struct duel_config){.name = "EPT, 1 GiB, joins",
+                             .format = &pt_format_ept,
+                             .shift = 9,
+                             .large_executable = true,
+                             .is_calm = true,
+                             .check_every = 2},
+        2000);
+}
+
+/* ---- what random operations have found once, in the least form ---- */
+
+static void open_small(void)
+{
+    static const struct duel_config config = {
+        .name = "found", .format = &pt_format_ept, .large_executable = true, .watch = true};
+
+    duel_open(&config);
+    duel_do(duel_section(DUEL_LARGE, 0));
+    duel_do(duel_section(DUEL_PLAIN, 1));
+    duel_do(duel_section(DUEL_RESERVE, 2));
+    duel_do(duel_decode_bars(0, true));
+}
+
+static void batch_of_two(uint32_t flags, struct duel_op first, struct duel_op second)
+{
+    struct duel_op batch = duel_batch(flags);
+
+    duel_batch_add(&batch, &first);
+    duel_batch_add(&batch, &second);
+    duel_step(&batch);
+}
+
+/* A table that one step of a change empties is wanted again by the next. */
+static void test_tables_come_back(void **state)
+{
+    (void)state;
+    open_small();
+    duel_do(duel_commit(2, 10, 10));
+    duel_do(duel_create(0, HV_BAR2, 100, 5, 0, 1, 0));
+    duel_do(duel_create(0, HV_BAR2, 90, 30, HV_MMIO_REPLACE, 2, 0));
+    duel_do(duel_unmap(0, HV_BAR2, 0, 2048));
+    for (uint32_t flags = 0; flags <= HV_BATCH_ATOMIC; flags++) {
+        duel_do(duel_create(0, HV_BAR2, 0, 5, 0, 1, 0));
+        batch_of_two(flags, duel_unmap(0, HV_BAR2, 0, 5), duel_create(0, HV_BAR2, 20, 5, 0, 1, 0));
+        batch_of_two(flags, duel_destroy(0, HV_BAR2, 20), duel_create(0, HV_BAR2, 7, 1, 0, 1, 0));
+        duel_do(duel_unmap(0, HV_BAR2, 0, 2048));
+    }
+    duel_close();
+}
+
+/* Pages without frames cut a large leaf as well as others do. */
+static void test_holes_cut_leaves(void **state)
+{
+    (void)state;
+    open_small();
+    duel_do(duel_create(0, HV_BAR2, 0, 1024, 0, 0, 0));
+    duel_do(duel_create(0, HV_BAR2, 16, 2, HV_MMIO_REPLACE, 2, 0));
+    duel_do(duel_create(0, HV_BAR2, 600, 1, HV_MMIO_REPLACE, 2, 0));
+    duel_do(duel_create(0, HV_BAR2, 0, 1024, HV_MMIO_REPLACE, 0, 0));
+    duel_do(duel_create(0, HV_BAR2, 500, 100, HV_MMIO_REPLACE, 2, 7));
+    duel_do(duel_commit(2, 50, 10));
+    duel_close();
+}
+
+/* What an earlier operation of a batch took out fixes no type any more. */
+static void test_batch_forgets_types(void **state)
+{
+    (void)state;
+    open_small();
+    for (uint32_t flags = 0; flags <= HV_BATCH_ATOMIC; flags++) {
+        duel_do(duel_create(0, HV_BAR2, 0, 1, 0, 1, 0));
+        batch_of_two(flags, duel_unmap(0, HV_BAR2, 0, 1),
+                     duel_create(0, HV_BAR2, 4, 1, HV_MMIO_MT_UC, 1, 0));
+        batch_of_two(flags, duel_destroy(0, HV_BAR2, 4),
+                     duel_create(0, HV_BAR2, 4, 1, HV_MMIO_MT_WC, 1, 0));
+        batch_of_two(flags, duel_create(0, HV_BAR2, 4, 1, HV_MMIO_REPLACE, 0, 9),
+                     duel_create(0, HV_BAR2, 9, 1, HV_MMIO_MT_WB, 1, 0));
+        duel_do(duel_unmap(0, HV_BAR2, 0, 2048));
+    }
+    assert_int_equal(duel.calls_failed, 0);
+    duel_close();
+}
+
+/* The default type of the very page that REPLACE takes out, while its neighbours keep another. */
+static void test_default_type_of_what_goes(void **state)
+{
+    (void)state;
+    open_small();
+    duel_do(duel_create(0, HV_BAR2, 0, 4, HV_MMIO_MT_UC, 1, 0));
+    duel_do(duel_create(0, HV_BAR2, 0, 1, HV_MMIO_REPLACE, 1, 0));
+    duel_do(duel_create(0, HV_BAR2, 2, 1, HV_MMIO_REPLACE | HV_MMIO_MT_WC, 1, 2));
+    duel_close();
+}
+
+/* The operation that ends a batch names another BAR, or none that is. */
+static void test_batch_ends_in_another_bar(void **state)
+{
+    (void)state;
+    open_small();
+    batch_of_two(0, duel_create(0, HV_BAR2, 0, 4, 0, 1, 0), duel_destroy(0, HV_BAR1, 0));
+    batch_of_two(0, duel_create(0, HV_BAR2, 10, 4, 0, 1, 0), duel_destroy(0, HV_BAR4, 0));
+    batch_of_two(0, duel_unmap(0, HV_BAR2, 0, 2), duel_create(0, HV_BAR_ROM, 0, 1, 1, 1, 0));
+    assert_int_equal(duel.calls_failed, 3);
+    duel_close();
+}
+
 static int on_end(void **state)
 {
     (void)state;
@@ -140,8 +275,21 @@ static int on_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_ept_pages), TEST(test_npt_pages), TEST(test_ept_stores), TEST(test_npt_stores),
-        TEST(test_ept_huge),  TEST(test_npt_huge),  TEST(test_no_huge),
+        TEST(test_ept_pages),
+        TEST(test_npt_pages),
+        TEST(test_ept_stores),
+        TEST(test_npt_stores),
+        TEST(test_ept_huge),
+        TEST(test_npt_huge),
+        TEST(test_no_huge),
+        TEST(test_ept_joins),
+        TEST(test_npt_joins),
+        TEST(test_huge_joins),
+        TEST(test_tables_come_back),
+        TEST(test_holes_cut_leaves),
+        TEST(test_batch_forgets_types),
+        TEST(test_default_type_of_what_goes),
+        TEST(test_batch_ends_in_another_bar),
     };
 
     cmocka_set_test_filter(getenv("MODEL_TEST"));
