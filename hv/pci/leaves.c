@@ -74,9 +74,15 @@ static uint64_t tables_for(const struct pt_root *root, const struct hv_range *ra
     return MIN(tables, most); /* runs share tables */
 }
 
-/* Emptying a window takes tables where its edges cut a leaf. Only this BAR's ranges have leaves there. */
-static uint64_t tables_to_empty(const struct pt_root *root, uint64_t address, uint64_t pages)
+/*
+ * Emptying a window takes tables where its edges cut a leaf. Only this BAR's ranges have leaves there, so that what is there
+ * now tells, unless an op of the same batch comes before.
+ */
+static uint64_t tables_to_empty(const struct pt_root *root, uint64_t address, uint64_t pages,
+                                bool is_alone)
 {
+    if (!is_alone)
+        return pt_tables_needed_unmap(root, address, pages);
     return pt_tables_cut(root, address) + pt_tables_cut(root, address + (pages << PAGE_SHIFT));
 }
 
@@ -107,24 +113,21 @@ hv_status_t leaves_reserve(struct hv_bar_state *bar, uint64_t first, uint64_t pa
                            const struct hv_range *range, bool is_alone, uint64_t *tables)
 {
     struct vm *vm = vm_of(bar);
-    struct pt_root *root = &vm->tables;
-    uint64_t address = address_of(bar->live_base, first);
+    uint64_t needed = PT_LEVELS - 1; /* for one page */
     hv_status_t status;
 
     *tables = 0;
     if (!bar->live)
         return HV_OK;
     lock_acquire(&vm->tables_lock);
-    if (range)
-        *tables = pages == 1 ? PT_LEVELS - 1 : tables_for_range(vm, range, bar->live_base);
-    else if (is_alone)
-        *tables = tables_to_empty(root, address, pages);
-    else
-        *tables = pt_tables_needed_unmap(root, address, pages);
-    status = pt_pool_reserve(&vm->pool, *tables);
+    if (!range)
+        needed = tables_to_empty(&vm->tables, address_of(bar->live_base, first), pages, is_alone);
+    else if (LIKELY(pages != 1))
+        needed = tables_for_range(vm, range, bar->live_base);
+    status = pt_pool_reserve(&vm->pool, needed);
     lock_release(&vm->tables_lock);
-    if (status != HV_OK)
-        *tables = 0;
+    if (LIKELY(status == HV_OK))
+        *tables = needed;
     return status;
 }
 

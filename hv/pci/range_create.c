@@ -50,15 +50,13 @@ static uint8_t largest_leaf(uint32_t flags)
     return hv_caps.large_1g ? 3 : 2;
 }
 
-static struct ledger_wish wish_of(uint32_t flags)
+static inline void wish_for(uint32_t flags, struct ledger_wish *wish)
 {
     static const uint8_t types[] = {MEMTYPE_WB, MEMTYPE_UC, MEMTYPE_WC,
                                     MEMTYPE_WT, MEMTYPE_WP, MEMTYPE_WB};
 
-    return (struct ledger_wish){
-        .memtype = (enum memtype)types[FIELD_GET(HV_MMIO_MT_MASK, flags)],
-        .fixed = (flags & HV_MMIO_MT_MASK) != HV_MMIO_MT_DEFAULT,
-    };
+    wish->memtype = (enum memtype)types[FIELD_GET(HV_MMIO_MT_MASK, flags)];
+    wish->fixed = (flags & HV_MMIO_MT_MASK) != HV_MMIO_MT_DEFAULT;
 }
 
 /* ---- create: the type, when the call replaces mappings of the very frames that it maps ---- */
@@ -380,10 +378,11 @@ static hv_status_t create_in_section(struct change *change, struct hv_mmio_op *o
                                      struct section *section)
 {
     struct hv_range *below = NULL, *overlap = find_overlap(change, op, &below);
-    struct ledger_wish wish = wish_of(op->flags);
+    struct ledger_wish wish;
     bool replaces = overlap && (op->flags & HV_MMIO_REPLACE);
     hv_status_t status;
 
+    wish_for(op->flags, &wish);
     change->next = NULL;
     if (!change_fits(op->section_page, op->page_count, section_facts(section)->pages))
         return HV_E_INVALID_VIEW_SIZE;
