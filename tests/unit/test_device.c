@@ -67,6 +67,7 @@ static void test_create_statuses(void **state)
     assert_int_equal(hv_device_host_create(&world.vm, 0, &other), HV_E_ALREADY_EXISTS);
     assert_int_equal(hv_device_host_create(&world.vm, 4, &other), HV_E_INVALID_PARAMETER_2);
     assert_int_equal(hv_device_host_create(NULL, 0, &other), HV_E_INVALID_PARAMETER_1);
+    assert_int_equal(hv_device_host_create(&world.vm, 0, NULL), HV_E_INVALID_PARAMETER_3);
     assert_int_equal(fake_slab_live(), records);
     assert_int_equal(probe->initialized, 1);
 }

@@ -247,6 +247,32 @@ static void test_no_tables(void **state)
     hv_handle_close(section);
 }
 
+static void test_calls_without_a_place_for_the_answer(void **state)
+{
+    struct hv_mmio_range_info info;
+    struct hv_mmio_op op = {.kind = HV_MMIO_OP_UNMAP, .bar = HV_BAR2, .page_count = 1};
+    uint64_t done = 99;
+
+    (void)state;
+    probe_create(probe);
+    assert_int_equal(hv_mmio_range_query(NOT_A_DEVICE, HV_BAR2, 0, NULL), HV_E_INVALID_HANDLE);
+    assert_int_equal(hv_mmio_range_query(probe->device, HV_BAR_COUNT, 0, NULL),
+                     HV_E_INVALID_PARAMETER_4);
+    assert_int_equal(hv_mmio_range_query(probe->device, HV_BAR_COUNT, 0, &info),
+                     HV_E_INVALID_PARAMETER_2);
+    assert_int_equal(hv_mmio_range_batch(probe->device, NULL, 1, ~0u, NULL),
+                     HV_E_INVALID_PARAMETER_2);
+    assert_int_equal(hv_mmio_range_batch(probe->device, NULL, 0, ~0u, NULL),
+                     HV_E_INVALID_PARAMETER_4);
+    assert_int_equal(hv_mmio_range_batch(probe->device, NULL, 0, 0, NULL),
+                     HV_E_INVALID_PARAMETER_5);
+    /* No more pauses to be had: nothing is done. */
+    world.vm.pauses = VM_MAX_PAUSES;
+    assert_int_equal(hv_mmio_range_batch(probe->device, &op, 1, HV_BATCH_ATOMIC, &done),
+                     HV_E_QUOTA);
+    world.vm.pauses = 0;
+}
+
 static void test_quota(void **state)
 {
     hv_handle_t section;
@@ -694,9 +720,23 @@ static hv_handle_t teardown_section;
 
 static void use_in_teardown(struct probe *self)
 {
+    struct hv_mmio_op ops[] = {
+        {.kind = HV_MMIO_OP_DESTROY, .bar = HV_BAR2, .bar_page = 0},
+        {.kind = HV_MMIO_OP_CREATE,
+         .bar = HV_BAR2,
+         .bar_page = 9,
+         .page_count = 1,
+         .flags = RW,
+         .section = teardown_section},
+    };
+    uint64_t done;
+
     assert_int_equal(hv_mmio_range_create(self->device, HV_BAR2, 9, 1, RW, teardown_section, 0),
                      HV_E_INVALID_STATE);
-    assert_int_equal(hv_mmio_range_destroy(self->device, HV_BAR2, 0), HV_OK);
+    /* A batch may take away, and not add. */
+    assert_int_equal(hv_mmio_range_batch(self->device, ops, ARRAY_COUNT(ops), 0, &done),
+                     HV_E_INVALID_STATE);
+    assert_int_equal(done, 1);
 }
 
 static void test_teardown_with_leftovers(void **state)
@@ -761,6 +801,7 @@ int main(void)
         TEST(test_destroy_statuses),
         TEST(test_allocation_failures),
         TEST(test_no_tables),
+        TEST(test_calls_without_a_place_for_the_answer),
         TEST(test_quota),
         TEST(test_types_and_flags),
         TEST(test_one_type_per_frame),
