@@ -47,7 +47,7 @@ MEM_SRCS     := hv/mem/backing.c hv/mem/blocks.c hv/mem/commit.c hv/mem/extents.
 MMIO_SRCS    := hv/mmio/insn.c hv/mmio/region.c
 VM_SRCS      := hv/vm/cpuid.c hv/vm/create.c hv/vm/exit.c hv/vm/host_irq.c hv/vm/io.c hv/vm/loader.c hv/vm/memtype.c \
                 hv/vm/mmio.c hv/vm/msr.c hv/vm/pause.c hv/vm/platform.c hv/vm/vm.c hv/vm/walk.c
-PCI_SRCS     := hv/pci/bar.c hv/pci/bus.c hv/pci/config.c hv/pci/device.c hv/pci/guest_memory.c \
+PCI_SRCS     := hv/pci/bar.c hv/pci/bus.c hv/pci/config.c hv/pci/device.c hv/pci/edges.c hv/pci/guest_memory.c \
                 hv/pci/inspect.c hv/pci/leaves.c hv/pci/range.c hv/pci/range_create.c hv/pci/records.c \
                 hv/pci/report.c hv/pci/resize.c
 CONSOLE_SRCS := hv/console/panic.c hv/console/report.c

@@ -9,33 +9,10 @@
  *
  * A change of records names a window, and the window is brought in line: what a range holds is mapped, the rest is
  * unmapped, what is right already is not stored again.
- *
- * Leaves are as large as one range allows. When a hole is refilled so that a full table says what one large leaf could
- * say, that leaf takes its place, also across ranges. Destroying one of them cuts the leaf again, and must not fail:
- * a range whose first page lies inside a leaf that begins before it keeps the tables reserved that this takes (held).
  */
-#include "hv/pci/range.h"
+#include "hv/pci/leaves.h"
 
-#define NOINLINE      __attribute__((noinline))
-#define LARGEST_LEVEL (PT_LEVELS - 1)
-#define MOST_EDGES \
-    8u /* of ranges inside one joined leaf: a table kept for each must not cost more than it saves */
-
-static uint64_t bar_pages(const struct hv_bar_state *bar)
-{
-    return bar->bytes >> PAGE_SHIFT;
-}
-
-static struct vm *vm_of(const struct hv_bar_state *bar)
-{
-    return bar->device->host->vm;
-}
-
-/* The guest-physical address of a BAR page. */
-static uint64_t address_of(uint64_t base, uint64_t page)
-{
-    return base + (page << PAGE_SHIFT);
-}
+#define NOINLINE __attribute__((noinline))
 
 /* ---- reserve ---- */
 
@@ -155,105 +132,6 @@ void leaves_cancel(struct vm *vm, uint64_t tables)
     lock_release(&vm->tables_lock);
 }
 
-/* ---- joined leaves. Caller holds vm->tables_lock ---- */
-
-/* What cutting at the first page of `range` takes, when a leaf of `level` begins before it. */
-static unsigned cut_tables(const struct hv_range *range, unsigned level)
-{
-    return level == LARGEST_LEVEL && !IS_ALIGNED(range->node.key, LARGE_PAGES) ? 2 : 1;
-}
-
-/*
- * Have every range that begins inside [first, end) hold what cutting there takes. False: it cannot be, or one of them
- * wants no such leaf.
- */
-static bool hold_edges(struct hv_bar_state *bar, uint64_t first, uint64_t end, unsigned level)
-{
-    struct hv_range *start = records_overlap(bar, first, end - first);
-    uint64_t tables = 0, covered = first;
-    unsigned edges = 0;
-
-    for (struct hv_range *range = start; range && range->node.key < end;
-         range = range_of(tree_next(&range->node))) {
-        if (range->attr.max_level < level || ++edges > MOST_EDGES + 1 || range->node.key > covered)
-            return false;
-        if (range->node.key > first)
-            tables += cut_tables(range, level) - MIN(range->held, cut_tables(range, level));
-        covered = range_end(range);
-    }
-    if (covered <
-        end) /* leaves of a range that is being destroyed, when a commit comes in between */
-        return false;
-    if (tables != 0 && pt_pool_reserve(&vm_of(bar)->pool, tables) != HV_OK)
-        return false;
-    for (struct hv_range *range = start; range && range->node.key < end;
-         range = range_of(tree_next(&range->node)))
-        if (range->node.key > first)
-            range->held = (uint8_t)MAX(range->held, cut_tables(range, level));
-    bar->held_tables += tables;
-    return true;
-}
-
-/* Put the largest leaf that it allows in the place of the tables around a page. */
-static void join_around(struct hv_bar_state *bar, uint64_t page, struct pt_flush *flush)
-{
-    struct pt_root *root = &vm_of(bar)->tables;
-
-    for (unsigned level = 2; level <= root->max_level; level++) {
-        uint64_t pages = pt_span(level) >> PAGE_SHIFT;
-        uint64_t first = ALIGN_DOWN(page, pages);
-        uint64_t address = address_of(bar->live_base, first);
-
-        if (first + pages > bar_pages(bar))
-            return;
-        if (!pt_joinable(root, address, level))
-            continue; /* it may be a leaf already, and fill the table above */
-        if (!hold_edges(bar, first, first + pages, level))
-            return;
-        pt_join(root, address, level, flush);
-    }
-}
-
-/*
- * Ranges at [first, end] hold again what the leaves that they lie in now demand: a change that says what a large leaf
- * says already leaves that in place. Its tables come out of the change's, which was reserved for cutting there.
- */
-static void settle_edges(struct hv_bar_state *bar, uint64_t first, uint64_t end,
-                         struct leaves_change *change)
-{
-    const struct pt_root *root = &vm_of(bar)->tables;
-    struct pt_leaf leaf;
-
-    for (struct hv_range *range = range_of(tree_find_ge(&bar->ranges, first));
-         range && range->node.key <= end && range->node.key < bar_pages(bar);
-         range = range_of(tree_next(&range->node))) {
-        if (range->held != 0 ||
-            !pt_lookup(root, address_of(bar->live_base, range->node.key), &leaf) ||
-            IS_ALIGNED(range->node.key, pt_span(leaf.level) >> PAGE_SHIFT))
-            continue;
-        range->held = (uint8_t)cut_tables(range, leaf.level);
-        bar->held_tables += range->held;
-        change->tables -= range->held;
-        ASSERT(change->flush.taken <= change->tables);
-    }
-}
-
-static void release_held(struct hv_range *range, struct leaves_change *change)
-{
-    change->tables += range->held;
-    range->bar->held_tables -= range->held;
-    range->held = 0;
-}
-
-/* Ranges at [first, end] lose what they hold: their edges are about to be cut, or are no edges any more. */
-static void release_edges(struct hv_bar_state *bar, uint64_t first, uint64_t end,
-                          struct leaves_change *change)
-{
-    for (struct hv_range *range = range_of(tree_find_ge(&bar->ranges, first));
-         range && range->node.key <= end; range = range_of(tree_next(&range->node)))
-        release_held(range, change);
-}
-
 /* ---- steps ---- */
 
 static inline void step_begin(struct vm *vm, const struct leaves_change *change)
@@ -308,8 +186,8 @@ void leaves_join(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
 
     step_begin(vm, change);
     if (bar->live && first + pages <= bar_pages(bar)) {
-        join_around(bar, first, &change->flush);
-        join_around(bar, first + pages - 1, &change->flush);
+        edges_join(bar, first, &change->flush);
+        edges_join(bar, first + pages - 1, &change->flush);
     }
     step_end(vm, change);
 }
@@ -321,7 +199,7 @@ void leaves_take_held(struct hv_bar_state *bar, struct hv_range *chain,
         return;
     step_begin(vm_of(bar), change);
     for (struct hv_range *range = chain; range; range = range->next)
-        release_held(range, change);
+        edges_release(range, change);
     step_end(vm_of(bar), change);
 }
 
@@ -330,7 +208,7 @@ static NOINLINE void settle_window(struct hv_bar_state *bar, uint64_t first, uin
 {
     change->flush.kept = false;
     step_begin(vm_of(bar), change);
-    settle_edges(bar, first, end, change);
+    edges_settle(bar, first, end, change);
     step_end(vm_of(bar), change);
 }
 
@@ -345,7 +223,7 @@ void leaves_derive(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
         return;
     if (UNLIKELY(has_held)) {
         step_begin(vm, change);
-        release_edges(bar, first, end, change);
+        edges_release_all(bar, first, end, change);
         step_end(vm, change);
     }
     for (uint64_t page = first; page < end;) {
@@ -540,7 +418,7 @@ void leaves_deactivate(struct hv_bar_state *bar)
     step_begin(vm, &change);
     bar->live = false;
     if (bar->held_tables != 0)
-        release_edges(bar, 0, end, &change);
+        edges_release_all(bar, 0, end, &change);
     step_end(vm, &change);
     /* No leaf spans two BARs, so nothing is split and no table is taken. */
     for (uint64_t page = 0; page < end;) {

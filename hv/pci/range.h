@@ -9,6 +9,7 @@
  *    range_create.c  a new range: checks, memory type, what it replaces
  *    records.c       what the records say, and how to take it back
  *    leaves.c        tables that say what the records say
+ *    edges.c         large leaves that reach over several ranges
  */
 #ifndef HV_PCI_RANGE_H
 #define HV_PCI_RANGE_H
