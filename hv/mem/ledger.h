@@ -111,8 +111,8 @@ void ledger_add(struct ledger *l, struct ledger_mapping *mapping, uint64_t first
 void ledger_remove(struct ledger *l, struct ledger_mapping *mapping);
 
 /*
- * ledger_remove() from one plain ledger and ledger_add() to another one of the same type, but for the counts, which
- * follow with ledger_moved() for all that were moved.
+ * ledger_remove() from one plain ledger and ledger_add() to another one of the same type that has a mapping already, but
+ * for the counts, which follow with ledger_moved() for all that were moved.
  */
 static inline void ledger_move(struct ledger *from, struct ledger *to,
                                struct ledger_mapping *mapping, uint64_t first, uint64_t end)
@@ -131,8 +131,7 @@ static inline void ledger_move(struct ledger *from, struct ledger *to,
     next = to->plain;
     edge->prev = NULL;
     edge->next = next;
-    if (next != NULL)
-        next->prev = edge;
+    next->prev = edge;
     to->plain = edge;
 }
 
