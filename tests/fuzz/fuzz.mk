@@ -1,7 +1,7 @@
 # Fuzzers: programs of clang's libFuzzer, with the address and undefined-behaviour sanitizers.
 #
 #   make fuzz FUZZ=api SECONDS=600      search; what is new goes to build/fuzz/corpus/NAME, failures to build/fuzz/
-#   make fuzz-minimise FUZZ=api         tests/fuzz/corpus/NAME again, out of both, as small as it can be
+#   make fuzz-minimise FUZZ=api         tests/fuzz/corpus/NAME again, out of both: no more files than branches need
 #
 # FUZZERS, and for each name fuzz_NAME_SRCS: its sources besides tests/fuzz/fuzz_NAME.c and tests/fake/host.c.
 FUZZERS := api
@@ -41,7 +41,7 @@ fuzz:
 fuzz-minimise:
 	$(Q)$(MAKE) --no-print-directory PACKAGES=none fuzz-programs && rm -rf $(FUZZ_DIR)/least && \
 	    mkdir -p $(FUZZ_DIR)/least $(FUZZ_DIR)/corpus/$(FUZZ) && \
-	    $(FUZZ_DIR)/fuzz_$(FUZZ) -merge=1 -max_len=$(FUZZ_MAX_LEN) $(FUZZ_DIR)/least tests/fuzz/corpus/$(FUZZ) \
+	    $(FUZZ_DIR)/fuzz_$(FUZZ) -merge=1 -use_counters=0 -use_cmp=0 -max_len=$(FUZZ_MAX_LEN) $(FUZZ_DIR)/least tests/fuzz/corpus/$(FUZZ) \
 	    $(FUZZ_DIR)/corpus/$(FUZZ) && rm -f tests/fuzz/corpus/$(FUZZ)/* && cp $(FUZZ_DIR)/least/* tests/fuzz/corpus/$(FUZZ)/
 
 -include $(patsubst %.c,$(FUZZ_DIR)/%.d,$(FUZZ_SRCS))

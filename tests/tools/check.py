@@ -5,6 +5,7 @@ import glob
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import units  # noqa: E402
 
 ROOMS = ["boot", "hv", "ept", "drivers"]
 JOBS = os.cpu_count() or 1
+FUZZ_RUNS, FUZZ_BYTES = 20000, 161
 # Rooms that know neither vendor, and the names that must not appear there. The formats of the tables are data.
 NEUTRAL = ["hv/vm/**/*", "hv/mmio/**/*", "hv/pci/**/*", "hv/mem/**/*", "ept/ept.[ch]", "ept/pool.[ch]", "ept/report.[ch]"]
 VENDOR = re.compile(r"(?<![a-z])(vmx|vmcs|svm|vmcb|intel|amd)", re.I)
@@ -168,6 +170,22 @@ def unit_tests(score):
     score.failures += ["units: " + failure for failure in failures]
 
 
+def fuzz(score):
+    """Each fuzzer: the corpus that is committed, then the same runs every time, on short inputs."""
+    print("fuzz", flush=True)
+    problem = make("fuzz-programs")
+    score.add("build: fuzzers", problem)
+    for name in listed("FUZZERS") if not problem else []:
+        made = os.path.join(ROOT, "build/fuzz/made", name)
+        shutil.rmtree(made, ignore_errors=True)
+        os.makedirs(made)
+        program, corpus = f"build/fuzz/fuzz_{name}", f"tests/fuzz/corpus/{name}"
+        words = ["-seed=1", "-len_control=0", "-artifact_prefix=build/fuzz/"]
+        score.add(f"fuzz: {name}, corpus", command([program, "-runs=0", *words, corpus]))
+        score.add(f"fuzz: {name}, {FUZZ_RUNS} runs",
+                  command([program, f"-runs={FUZZ_RUNS}", f"-max_len={FUZZ_BYTES}", *words, made, corpus]))
+
+
 def boots(score):
     """pytest, counted from its own record; a pytest that dies early is one failure more."""
     print("boots", flush=True)
@@ -190,7 +208,7 @@ def boots(score):
         score.failures.append(f"boots: pytest ended with {done.returncode} after {counted} checks")
 
 
-PARTS = {"lint": lint, "build": build, "units": unit_tests, "boots": boots}
+PARTS = {"lint": lint, "build": build, "units": unit_tests, "fuzz": fuzz, "boots": boots}
 
 
 def main():

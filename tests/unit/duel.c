@@ -275,6 +275,16 @@ static void copy_bars(unsigned device)
     }
 }
 
+/* The first device's BAR2 has its largest size, and two smaller ones. */
+static void make_resizable(void)
+{
+    struct model_bar *bar = &duel.model.device[0].bar[HV_BAR2];
+    unsigned largest = (unsigned)__builtin_ctzll(bar->bytes) - 20;
+
+    bar->sizes = 7u << (largest - 2);
+    assert_int_equal(hv_bar_make_resizable(world.probe[0].device, HV_BAR2, bar->sizes), HV_OK);
+}
+
 static void make_devices(void)
 {
     bool is_fine = duel.config.shift == 0;
@@ -290,6 +300,7 @@ static void make_devices(void)
         probe_create(&world.probe[i]);
         copy_bars(i);
     }
+    make_resizable();
 }
 
 static void on_flush(const struct pt_flush *flush, bool done)

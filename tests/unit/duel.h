@@ -39,7 +39,8 @@ enum duel_kind {
     DUEL_BATCH,
     DUEL_COMMAND,
     DUEL_BAR_WRITE,
-    DUEL_MOVE, /* both dwords */
+    DUEL_MOVE,   /* both dwords */
+    DUEL_RESIZE, /* of BAR2 of the first device */
     DUEL_SECTION,
     DUEL_OPEN,
     DUEL_CLOSE,
@@ -56,7 +57,7 @@ struct duel_op {
     uint8_t device; /* MODEL_NO_DEVICE: a pointer that is none */
     enum hv_bar bar;
     /*
-     * COMMAND: on; BAR_WRITE: dword; MOVE: base; ACCESS: is a write; VIEW: an address or 0; UNVIEW, UNIO: an offset;
+     * COMMAND: on; BAR_WRITE: dword; MOVE: base; RESIZE: n of 2^(20 + n) bytes; ACCESS: is a write; VIEW: an address or 0; UNVIEW, UNIO: an offset;
      * IO: the first byte
      */
     uint64_t value;
@@ -122,6 +123,7 @@ struct duel_op duel_section(unsigned template, unsigned handle);
 struct duel_op duel_commit(unsigned handle, uint64_t page, uint64_t count);
 struct duel_op duel_decode_bars(unsigned device, bool on);
 struct duel_op duel_move(unsigned device, enum hv_bar bar, uint64_t base);
+struct duel_op duel_resize(unsigned n);
 struct duel_op duel_view(unsigned handle, unsigned view, uint64_t page, uint64_t count,
                          uint32_t protect);
 struct duel_op duel_io(unsigned view, uint64_t cell, uint64_t pages, uint32_t protect);

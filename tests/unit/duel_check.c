@@ -34,8 +34,8 @@ void duel_expect(struct duel_tables *tables)
             continue;
         tables->bar[i].base = bar->live_base;
         tables->bar[i].bytes = bar->bytes;
-        tables->bar[i].units = bar->units;
-        for (uint32_t unit = 0; unit < bar->units; unit++)
+        tables->bar[i].units = (uint32_t)MIN(bar->bytes / UNIT_BYTES, bar->units);
+        for (uint32_t unit = 0; unit < tables->bar[i].units; unit++)
             tables->bar[i].key[unit] = model_key(&duel.model, bar, unit);
     }
 }
@@ -184,33 +184,45 @@ static void check_tables(void)
 
 /* ---- records ---- */
 
+/* Units of the range that begins at `key`. */
+static uint64_t units_of(const struct model_bar *bar, uint32_t key)
+{
+    uint64_t count = 0;
+
+    while (key + count < bar->units && bar->page[key + count].object != 0 &&
+           bar->page[key + count].key == key)
+        count++;
+    return count;
+}
+
 static void check_query(const struct model_bar *bar, uint64_t unit)
 {
     struct hv_device *device = world.probe[bar->device].device;
     struct hv_mmio_range_info info;
-    hv_status_t status;
     const struct model_page *page;
-    uint64_t count = 0, leaves;
+    uint64_t count, leaves;
+    hv_status_t status;
+    bool is_there = unit < bar->units && bar->page[unit].object != 0;
 
     if (unit > bar->units)
         return;
+    page = is_there ? &bar->page[bar->page[unit].key] : NULL;
+    count = is_there ? units_of(bar, page->key) : 0;
+    /* The call counts the leaves of all of it. */
+    if (count > 2 * FEW && some(FEW) != 0)
+        return;
     memset(&info, 0x5a, sizeof(info));
     status = hv_mmio_range_query(device, (enum hv_bar)bar->index, unit << duel.config.shift, &info);
-    if (unit >= bar->units || bar->page[unit].object == 0) {
-        assert_int_equal(status, HV_E_NOT_MAPPED);
+    assert_int_equal(status, is_there ? HV_OK : HV_E_NOT_MAPPED);
+    if (!is_there)
         return;
-    }
-    assert_int_equal(status, HV_OK);
-    page = &bar->page[bar->page[unit].key];
-    for (uint64_t at = page->key; at < bar->units && bar->page[at].object != 0; at++, count++)
-        if (bar->page[at].key != page->key)
-            break;
     assert_int_equal(info.bar_page, (uint64_t)page->key << duel.config.shift);
     assert_int_equal(info.page_count, count << duel.config.shift);
     assert_int_equal(info.section_page, (uint64_t)page->section_unit << duel.config.shift);
     assert_int_equal(info.flags, page->flags);
     assert_int_equal(info.memtype, page->type);
-    assert_int_equal(info.live, bar->live);
+    if ((uint64_t)page->key * UNIT_BYTES < bar->bytes)
+        assert_int_equal(info.live, bar->live);
     assert_int_equal(info.section_id, section_id(duel.section[page->object - 1]));
     leaves = info.leaves[1] + info.leaves[2] + info.leaves[3];
     if (!bar->live)
@@ -227,7 +239,7 @@ static void check_bars(void)
 
         if (bar->bytes == 0 || bar->io)
             continue;
-        for (uint32_t unit = 0; bar->live && unit < bar->units; unit++)
+        for (uint32_t unit = 0; bar->live && unit < duel.after.bar[i].units; unit++)
             direct += duel.after.bar[i].key[unit] != 0;
         assert_int_equal(
             inspect_bar(world.probe[bar->device].device, (enum hv_bar)bar->index, &stats), HV_OK);

@@ -428,9 +428,12 @@ size_t duel_decode(const uint8_t *bytes, size_t count, struct duel_op *op)
     op->device %= MODEL_DEVICES;
     op->bar = (enum hv_bar)((unsigned)op->bar % HV_BAR_COUNT);
     op->value = bases[bytes[3] & 15];
-    if (bytes[0] < 165 || duel.config.is_calm) {
+    if (bytes[0] < 165 || (duel.config.is_calm && bytes[0] < 252)) {
         op->kind = DUEL_COMMAND;
         op->value = bytes[2] % 4 != 0;
+    } else if (bytes[0] < 169 || duel.config.is_calm) {
+        op->kind = DUEL_RESIZE;
+        op->value = bytes[2] % 4 + (duel.config.shift == 0 ? 1u : 9u);
     } else if (bytes[0] < 175) {
         op->kind = DUEL_MOVE;
         op->value |= op->bar == HV_BAR_ROM ? bytes[2] % 4 != 0 : 0;
@@ -501,9 +504,9 @@ static void describe_call(char *text, size_t bytes, const struct model_call *cal
 
 void duel_describe(char *text, size_t bytes, const struct duel_op *op)
 {
-    static const char *const names[] = {"call",    "batch",  "command", "bar write", "move",
-                                        "section", "open",   "close",   "commit",    "access",
-                                        "view",    "unview", "io",      "unio"};
+    static const char *const names[] = {"call",   "batch",   "command", "bar write", "move",
+                                        "resize", "section", "open",    "close",     "commit",
+                                        "access", "view",    "unview",  "io",        "unio"};
     char part[160];
     size_t used = 0;
 
@@ -544,6 +547,7 @@ void duel_describe(char *text, size_t bytes, const struct duel_op *op)
     case DUEL_COMMAND:
     case DUEL_BAR_WRITE:
     case DUEL_MOVE:
+    case DUEL_RESIZE:
     default:
         SAY("BAR%u value 0x%llx", (unsigned)op->bar, (unsigned long long)op->value);
     }

@@ -75,6 +75,11 @@ struct duel_op duel_move(unsigned device, enum hv_bar bar, uint64_t base)
         .kind = DUEL_MOVE, .device = (uint8_t)device, .bar = bar, .value = base};
 }
 
+struct duel_op duel_resize(unsigned n)
+{
+    return (struct duel_op){.kind = DUEL_RESIZE, .bar = HV_BAR2, .value = n};
+}
+
 struct duel_op duel_view(unsigned handle, unsigned view, uint64_t page, uint64_t count,
                          uint32_t protect)
 {

@@ -323,6 +323,8 @@ static void write_model(const struct duel_op *op, unsigned half)
 {
     if (op->kind == DUEL_COMMAND)
         model_command_write(&duel.model, op->device, op->value != 0);
+    else if (op->kind == DUEL_RESIZE)
+        model_resize(&duel.model, 0, HV_BAR2, (unsigned)op->value);
     else
         model_bar_write(&duel.model, op->device, (enum hv_bar)((unsigned)op->bar + half),
                         (uint32_t)(op->value >> (32 * half)));
@@ -335,6 +337,10 @@ static void write_real(const struct duel_op *op, unsigned half)
 
     if (op->kind == DUEL_COMMAND)
         decode(probe, op->value != 0);
+    else if (op->kind == DUEL_RESIZE)
+        pci_config_write(world.host, world.probe[0].device->slot, 0,
+                         PCI_EXT_FIRST + PCI_RESIZE_HEADER_BYTES + PCI_RESIZE_CONTROL,
+                         (uint32_t)FIELD_PREP(PCI_RESIZE_CURRENT, op->value), 0xf);
     else
         config_write(probe->device->slot, offset + 4 * half, 4,
                      (uint32_t)(op->value >> (32 * half)));
@@ -380,6 +386,7 @@ void duel_step_known(const struct duel_op *op)
     case DUEL_COMMAND:
     case DUEL_BAR_WRITE:
     case DUEL_MOVE:
+    case DUEL_RESIZE:
         step_config(op);
         break;
     case DUEL_SECTION:

@@ -449,6 +449,16 @@ void model_command_write(struct model *m, unsigned device, bool memory)
     update(m, device);
 }
 
+void model_resize(struct model *m, unsigned device, enum hv_bar index, unsigned size)
+{
+    struct model_bar *bar = &m->device[device].bar[index];
+
+    if (m->device[device].memory_enabled || size > 31 || !(bar->sizes >> size & 1))
+        return;
+    bar->bytes = 1ull << (20 + size);
+    bar->base &= ~(bar->bytes - 1);
+}
+
 void model_bar_write(struct model *m, unsigned device, enum hv_bar index, uint32_t value)
 {
     struct model_bar *bar = &m->device[device].bar[index];

@@ -69,7 +69,8 @@ struct model_page {
 
 struct model_bar {
     uint64_t bytes, base, live_base;
-    uint32_t units;
+    uint32_t units; /* of page[]: as large as the BAR can be */
+    uint32_t sizes; /* bit n: 2^(20 + n) bytes are possible; 0: it does not resize */
     bool upper, io, is_64bit, rom_enabled, wanted, live;
     uint8_t device, index;
     uint64_t ranges, mapped; /* units */
@@ -129,8 +130,9 @@ hv_status_t model_call(struct model *m, unsigned device, const struct model_call
 hv_status_t model_batch(struct model *m, unsigned device, const struct model_call *call,
                         unsigned count, uint32_t flags, uint64_t *done);
 
-/* A dword written to BAR `index` (or its upper half), or the memory enable bit of COMMAND. */
+/* A dword written to BAR `index` (or its upper half), a size to its control register, or memory enable to COMMAND. */
 void model_bar_write(struct model *m, unsigned device, enum hv_bar index, uint32_t value);
+void model_resize(struct model *m, unsigned device, enum hv_bar index, unsigned size);
 void model_command_write(struct model *m, unsigned device, bool memory);
 
 /* Pages [page, page + count) through a handle; the frames are the caller's to tell afterwards. */

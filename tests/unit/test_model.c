@@ -263,6 +263,37 @@ static void test_batch_ends_in_another_bar(void **state)
     duel_close();
 }
 
+/* After a page for a page the next operation of the batch is about something else, or about the same page. */
+static void test_swaps_and_others(void **state)
+{
+    (void)state;
+    open_small();
+    for (uint32_t flags = 0; flags <= HV_BATCH_ATOMIC; flags++) {
+        duel_do(duel_create(0, HV_BAR2, 0, 1, 0, 0, 0));
+        duel_do(duel_create(0, HV_BAR2, 1, 1, 0, 0, 1));
+        duel_do(duel_create(0, HV_BAR2, 5, 1, 0, 0, 5));
+        batch_of_two(flags, duel_create(0, HV_BAR2, 0, 1, HV_MMIO_REPLACE, 1, 0),
+                     duel_destroy(0, HV_BAR2, 0));
+        batch_of_two(flags, duel_create(0, HV_BAR2, 1, 1, HV_MMIO_REPLACE, 1, 0),
+                     duel_destroy(0, HV_BAR2, 5));
+        duel_do(duel_create(0, HV_BAR2, 2, 1, 0, 0, 1));
+        batch_of_two(flags, duel_create(0, HV_BAR2, 1, 1, HV_MMIO_REPLACE, 0, 0),
+                     duel_create(0, HV_BAR2, 2, 1, HV_MMIO_REPLACE, 0, 99));
+        batch_of_two(flags, duel_create(0, HV_BAR2, 1, 1, HV_MMIO_REPLACE, 2, 0),
+                     duel_create(0, HV_BAR2, 2, 1, HV_MMIO_REPLACE, 2, 1));
+        duel_do(duel_commit(2, 0, 2));
+        batch_of_two(flags, duel_create(0, HV_BAR2, 1, 1, HV_MMIO_REPLACE, 2, 1),
+                     duel_create(0, HV_BAR2, 2, 1, HV_MMIO_REPLACE, 2, 9));
+        batch_of_two(flags, duel_create(0, HV_BAR2, 1, 1, HV_MMIO_REPLACE, 1, 1),
+                     duel_create(0, HV_BAR2, 2, 1, HV_MMIO_REPLACE, 1, 9));
+        batch_of_two(flags, duel_create(0, HV_BAR2, 1, 1, HV_MMIO_REPLACE, 0, 1),
+                     duel_create(0, HV_BAR2, 2, 1, HV_MMIO_REPLACE, 0, 5000));
+        duel_do(duel_unmap(0, HV_BAR2, 0, 2048));
+    }
+    assert_int_equal(duel.calls_failed, 2);
+    duel_close();
+}
+
 static int on_end(void **state)
 {
     (void)state;
@@ -290,6 +321,7 @@ int main(void)
         TEST(test_batch_forgets_types),
         TEST(test_default_type_of_what_goes),
         TEST(test_batch_ends_in_another_bar),
+        TEST(test_swaps_and_others),
     };
 
     cmocka_set_test_filter(getenv("MODEL_TEST"));
