@@ -167,8 +167,9 @@ struct duel {
     struct duel_tables before, after;        /* the operation under way */
     struct duel_tables between[MODEL_CALLS]; /* a batch: after each of its operations */
     unsigned between_count;
-    bool may_gap; /* it takes leaves away before it puts others there */
-    bool gave_up; /* it met a failure */
+    bool is_atomic; /* it is a batch that no VP may see a part of */
+    bool may_gap;   /* it takes leaves away before it puts others there */
+    bool gave_up;   /* it met a failure */
     struct section *section[MODEL_OBJECTS];
     hv_handle_t handle[MODEL_HANDLES];
     hv_handle_t event, stale;

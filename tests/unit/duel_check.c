@@ -71,11 +71,20 @@ static bool agrees(uint64_t is, uint64_t want)
     return is == want;
 }
 
+/* One frame with another type: at no time may a VP reach it both ways. */
+static bool is_retyped(uint64_t old, uint64_t new)
+{
+    return old != 0 && new != 0 && !(new &MODEL_FRAME_SOON) && (old & FRAME) == (new &FRAME) &&
+           ((old ^ new) & 0x38);
+}
+
 static void check_page(uint64_t addr)
 {
     uint64_t is = watch_walk(&world.vm.tables, addr);
     uint64_t old = expected(&duel.before, addr), new = expected(&duel.after, addr);
 
+    if (is_retyped(old, new))
+        assert_true(world.vm.pauses != 0);
     if (agrees(is, old) || agrees(is, new) || (is == 0 && duel.may_gap))
         return;
     for (unsigned i = 0; i < duel.between_count; i++)
@@ -104,6 +113,8 @@ static void check_units(uint64_t base, uint64_t bytes, uint64_t from, uint64_t t
 
 void duel_check_run(uint64_t from, uint64_t to)
 {
+    if (duel.is_atomic)
+        assert_true(world.vm.pauses != 0);
     for (unsigned i = 0; i < DUEL_BARS; i++) {
         if (duel.before.bar[i].live && duel.before.bar[i].units != 0)
             check_units(duel.before.bar[i].base, duel.before.bar[i].bytes, from, to);
@@ -330,6 +341,7 @@ void duel_check_all(void)
     duel_check_views();
     if (some(FEW) == 0)
         check_types();
+    assert_int_equal(world.vm.pauses, 0);
     assert_false(lock_is_held(&world.vm.tables_lock));
     assert_false(lock_is_held(&section_lock));
     assert_false(lock_is_held(&world.host->lock));

@@ -378,6 +378,7 @@ void duel_step_known(const struct duel_op *op)
         saved = duel.model;
     duel.gave_up = false;
     duel.between_count = 0;
+    duel.is_atomic = op->kind == DUEL_BATCH && (op->flags & HV_BATCH_ATOMIC);
     switch (op->kind) {
     case DUEL_CALL:
     case DUEL_BATCH:

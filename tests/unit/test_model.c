@@ -294,6 +294,83 @@ static void test_swaps_and_others(void **state)
     duel_close();
 }
 
+/* Like the operation before, but for one thing. */
+static void test_rows_of_swaps_end(void **state)
+{
+    const struct duel_op swaps[] = {
+        duel_create(0, HV_BAR2, 2, 1, HV_MMIO_REPLACE, 1, 2),     /* as ever */
+        duel_create(0, HV_BAR2, 2, 1, HV_MMIO_REPLACE, 3, 2),     /* another section */
+        duel_create(0, HV_BAR2, 2, 1, HV_MMIO_REPLACE | 1, 1, 2), /* other rights */
+        duel_create(0, HV_BAR2, 2, 1, HV_MMIO_REPLACE | HV_MMIO_MT_UC, 1, 2),
+        duel_create(0, HV_BAR2, 2, 1, 0, 1, 2),                   /* no REPLACE: refused */
+        duel_create(0, HV_BAR2, 2, 2, HV_MMIO_REPLACE, 1, 2),     /* two pages */
+        duel_create(0, HV_BAR2, 3, 1, HV_MMIO_REPLACE, 1, 2),     /* the page behind */
+        duel_create(0, HV_BAR2, 2, 1, HV_MMIO_REPLACE, 1, 1023),  /* the last one */
+        duel_create(0, HV_BAR2, 2, 1, HV_MMIO_REPLACE, 1, 1024),  /* none: refused */
+        duel_create(0, HV_BAR2, 2, 1, HV_MMIO_REPLACE, 1, ~0ull), /* none: refused */
+        duel_create(0, HV_BAR4, 2, 1, HV_MMIO_REPLACE, 1, 2),     /* another BAR */
+        duel_unmap(0, HV_BAR2, 2, 1),
+        duel_destroy(0, HV_BAR2, 1),
+        duel_destroy(0, HV_BAR2, 2),
+    };
+
+    (void)state;
+    open_small();
+    duel_do(duel_section(DUEL_RUNS, 3));
+    duel_do(duel_section(DUEL_CODE, 4));
+    for (unsigned i = 0; i < ARRAY_COUNT(swaps) * 8; i++) {
+        struct duel_op batch = duel_batch(i & 1), op;
+        unsigned middle = i / 8;
+
+        for (uint64_t page = 0; page < 4; page++) {
+            /* With and without neighbours of the same section behind it. */
+            op = duel_create(0, HV_BAR2, page, 1, 0, i & 2 && page == 2 ? 3 : 0, page);
+            duel_do(op);
+        }
+        op = duel_create(0, HV_BAR2, 1, 1, HV_MMIO_REPLACE, i & 4 ? 3 : 1, 1);
+        duel_batch_add(&batch, &op);
+        duel_batch_add(&batch, &swaps[middle]);
+        op = duel_create(0, HV_BAR2, 3, 1, HV_MMIO_REPLACE, 1, 3);
+        duel_batch_add(&batch, &op);
+        duel_step(&batch);
+        duel_do(duel_unmap(0, HV_BAR2, 0, 2048));
+        duel_do(duel_unmap(0, HV_BAR4, 0, 512));
+    }
+    /* A section of one run and 16 pages: page 16 is none. */
+    duel_do(duel_create(0, HV_BAR2, 1, 1, 0, 0, 0));
+    duel_do(duel_create(0, HV_BAR2, 2, 1, 0, 0, 0));
+    batch_of_two(0, duel_create(0, HV_BAR2, 1, 1, HV_MMIO_REPLACE, 4, 15),
+                 duel_create(0, HV_BAR2, 2, 1, HV_MMIO_REPLACE, 4, 16));
+    duel_close();
+}
+
+/* What lies behind the end of a BAR that shrank is somebody else's now. */
+static void test_beyond_a_shrunk_bar(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 6; i++) {
+        open_small();
+        duel_do(duel_decode_bars(0, false));
+        duel_do(duel_create(0, HV_BAR2, 0, 1024, 0, 0, 0));
+        duel_do(duel_create(0, HV_BAR2, 1024, 8, 0, 1, 0));
+        duel_do(duel_create(0, HV_BAR2, 2000, 8, 0, 1, 8));
+        duel_do(duel_resize(1)); /* 2 MiB */
+        duel_do(duel_move(0, HV_BAR2, GIB(64ull)));
+        duel_do(duel_move(1, HV_BAR2, GIB(64ull) + MIB(4)));
+        duel_do(duel_create(1, HV_BAR2, 0, 1024, 0, 1, 0));
+        duel_do(duel_decode_bars(0, true));
+        duel_do(duel_decode_bars(1, true));
+        if (i < 2)
+            duel_do(duel_destroy(0, HV_BAR2, 0));
+        else if (i < 4)
+            batch_of_two(i & 1, duel_destroy(0, HV_BAR2, 0), duel_destroy(0, HV_BAR2, 1024));
+        else
+            batch_of_two(i & 1, duel_destroy(0, HV_BAR2, 2000),
+                         duel_create(0, HV_BAR2, 500, 12, HV_MMIO_REPLACE, 1, 0));
+        duel_close();
+    }
+}
+
 static int on_end(void **state)
 {
     (void)state;
@@ -322,6 +399,8 @@ int main(void)
         TEST(test_default_type_of_what_goes),
         TEST(test_batch_ends_in_another_bar),
         TEST(test_swaps_and_others),
+        TEST(test_rows_of_swaps_end),
+        TEST(test_beyond_a_shrunk_bar),
     };
 
     cmocka_set_test_filter(getenv("MODEL_TEST"));
