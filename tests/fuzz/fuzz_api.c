@@ -33,6 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     config.shift = (data[0] & 0xe0) == 0xe0 ? 9 : 0;
     config.is_calm = (data[0] & 0x60) == 0x60;
     config.check_every = 16;
+    config.types_every = data[0] & 1;
     duel_open(&config);
     duel_set_stage(config.is_calm || (data[0] & 0xc0) == 0xc0);
     duel_run(data + 1, bytes - 1);

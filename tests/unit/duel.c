@@ -363,6 +363,7 @@ void duel_open(const struct duel_config *config)
 
 void duel_close(void)
 {
+    duel_check_types();
     for (unsigned i = 0; i < MODEL_HANDLES; i++)
         if (duel.model.handle[i].live)
             assert_int_equal(hv_handle_close(duel.handle[i]), HV_OK);

@@ -29,9 +29,11 @@ struct duel_config {
     bool large_executable; /* what the CPU can do */
     bool no_huge;          /* no 1 GiB leaves */
     unsigned check_every;  /* everything is compared after every n-th operation; 0 means 1 */
-    bool watch;            /* every store is watched */
-    bool is_calm;          /* operations that make and cut larger leaves: duel_ops.c */
-    unsigned hardware;     /* A/D bits are set in one of so many leaves; 0: never */
+    unsigned
+        types_every; /* types are asked for at every n-th check; 0: at the end. To ask costs the ledger its ease */
+    bool watch;        /* every store is watched */
+    bool is_calm;      /* operations that make and cut larger leaves: duel_ops.c */
+    unsigned hardware; /* A/D bits are set in one of so many leaves; 0: never */
 };
 
 enum duel_kind {
@@ -175,7 +177,7 @@ struct duel {
     hv_handle_t event, stale;
     uint16_t io_offset[MODEL_VIEWS]; /* of I/O space in its page */
     uint64_t free_frames;
-    uint64_t steps, calls_ok, calls_failed;
+    uint64_t steps, checks, calls_ok, calls_failed;
     uint64_t way[3]; /* accesses by enum fake_way */
     uint32_t random;
 };
@@ -220,6 +222,7 @@ bool duel_type(unsigned object, uint32_t unit, enum memtype *memtype);
 void duel_expect(struct duel_tables *tables);
 void duel_check_run(uint64_t from, uint64_t to); /* for ptwatch */
 void duel_check_all(void);
+void duel_check_types(void);
 void duel_check_near(const struct duel_op *op); /* records and types where the operation was */
 
 #endif

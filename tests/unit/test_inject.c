@@ -212,8 +212,10 @@ static void try_again(const struct duel_op *op)
 /* True when the n-th allocation failed. */
 static bool run_once(const struct scenario *s, unsigned nth)
 {
-    struct duel_config config = {
-        .name = "inject", .format = s->format ? s->format : &pt_format_ept, .watch = true};
+    struct duel_config config = {.name = "inject",
+                                 .format = s->format ? s->format : &pt_format_ept,
+                                 .watch = true,
+                                 .types_every = 1};
     struct snapshot before, after;
     struct duel_op op = s->op;
 

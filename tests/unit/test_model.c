@@ -70,29 +70,34 @@ static void run(struct duel_config config, uint64_t ops)
 static void test_ept_pages(void **state)
 {
     (void)state;
-    run((struct duel_config){.name = "EPT", .format = &pt_format_ept, .large_executable = true},
+    run(
+        (struct duel_config){
+            .types_every = 1, .name = "EPT", .format = &pt_format_ept, .large_executable = true},
         10000);
 }
 
 static void test_npt_pages(void **state)
 {
     (void)state;
-    run((struct duel_config){.name = "NPT", .format = &pt_format_npt}, 10000);
+    run((struct duel_config){.types_every = 60, .name = "NPT", .format = &pt_format_npt}, 10000);
 }
 
 static void test_ept_stores(void **state)
 {
     (void)state;
-    run(
-        (struct duel_config){
-            .name = "EPT, every store", .format = &pt_format_ept, .watch = true, .check_every = 8},
+    run((struct duel_config){.types_every = 1,
+                             .name = "EPT, every store",
+                             .format = &pt_format_ept,
+                             .watch = true,
+                             .check_every = 8},
         4000);
 }
 
 static void test_npt_stores(void **state)
 {
     (void)state;
-    run((struct duel_config){.name = "NPT, every store, A/D",
+    run((struct duel_config){.types_every = 30,
+                             .name = "NPT, every store, A/D",
                              .format = &pt_format_npt,
                              .large_executable = true,
                              .watch = true,
@@ -104,7 +109,8 @@ static void test_npt_stores(void **state)
 static void test_ept_huge(void **state)
 {
     (void)state;
-    run((struct duel_config){.name = "EPT, 1 GiB",
+    run((struct duel_config){.types_every = 1,
+                             .name = "EPT, 1 GiB",
                              .format = &pt_format_ept,
                              .shift = 9,
                              .large_executable = true,
@@ -116,13 +122,17 @@ static void test_ept_huge(void **state)
 static void test_npt_huge(void **state)
 {
     (void)state;
-    run((struct duel_config){.name = "NPT, 1 GiB", .format = &pt_format_npt, .shift = 9}, 2000);
+    run(
+        (struct duel_config){
+            .types_every = 40, .name = "NPT, 1 GiB", .format = &pt_format_npt, .shift = 9},
+        2000);
 }
 
 static void test_no_huge(void **state)
 {
     (void)state;
-    run((struct duel_config){.name = "no 1 GiB",
+    run((struct duel_config){.types_every = 1,
+                             .name = "no 1 GiB",
                              .format = &pt_format_ept,
                              .shift = 9,
                              .no_huge = true,
@@ -133,7 +143,8 @@ static void test_no_huge(void **state)
 static void test_ept_joins(void **state)
 {
     (void)state;
-    run((struct duel_config){.name = "EPT, joins",
+    run((struct duel_config){.types_every = 40,
+                             .name = "EPT, joins",
                              .format = &pt_format_ept,
                              .large_executable = true,
                              .watch = true,
@@ -145,7 +156,8 @@ static void test_ept_joins(void **state)
 static void test_npt_joins(void **state)
 {
     (void)state;
-    run((struct duel_config){.name = "NPT, joins",
+    run((struct duel_config){.types_every = 1,
+                             .name = "NPT, joins",
                              .format = &pt_format_npt,
                              .watch = true,
                              .hardware = 7,
@@ -157,7 +169,8 @@ static void test_npt_joins(void **state)
 static void test_huge_joins(void **state)
 {
     (void)state;
-    run((struct duel_config){.name = "EPT, 1 GiB, joins",
+    run((struct duel_config){.types_every = 100,
+                             .name = "EPT, 1 GiB, joins",
                              .format = &pt_format_ept,
                              .shift = 9,
                              .large_executable = true,
@@ -248,6 +261,11 @@ static void test_default_type_of_what_goes(void **state)
     duel_do(duel_create(0, HV_BAR2, 0, 4, HV_MMIO_MT_UC, 1, 0));
     duel_do(duel_create(0, HV_BAR2, 0, 1, HV_MMIO_REPLACE, 1, 0));
     duel_do(duel_create(0, HV_BAR2, 2, 1, HV_MMIO_REPLACE | HV_MMIO_MT_WC, 1, 2));
+    /* One page, the very same, with one type after another. */
+    for (uint32_t type = HV_MMIO_MT_UC; type <= HV_MMIO_MT_WB; type += 0x10) {
+        duel_do(duel_create(0, HV_BAR2, 20, 1, HV_MMIO_REPLACE | type, 1, 20));
+        duel_do(duel_create(0, HV_BAR2, 600, 512, HV_MMIO_REPLACE | type, 0, 88));
+    }
     duel_close();
 }
 
