@@ -10,132 +10,15 @@
 #include <stdlib.h>
 
 #include "hv/mem/frames.h"
-#include "hv/mem/slab.h"
-#include "hv/mem/space.h"
 #include "hv/mem/space_root.h"
 #include "hv/pci/inspect.h"
 #include "tests/fake/slab.h"
+#include "tests/unit/fault_kit.h"
 #include "tests/unit/pci_world.h"
 
 #define RW         HV_MMIO_WRITEABLE
 #define REPLACE    HV_MMIO_REPLACE
 #define BAR2_PAGES 2048u
-
-/* ---- failures: these stand before the real functions (see test_inject_LIBS) ---- */
-
-void *__real_slab_alloc(struct slab *slab);
-void *__real_slab_take(struct slab *slab);
-hv_status_t __real_frames_alloc(struct frames *f, uint64_t pages, uint64_t align_pages,
-                                hpa_t *base);
-hv_status_t __real_frames_alloc_extent(struct frames *f, uint64_t pages, hpa_t *base,
-                                       uint64_t *got);
-hv_status_t __real_pt_block_alloc(hpa_t *block);
-hv_status_t __real_pt_pool_grow(struct pt_pool *pool, uint64_t tables);
-hv_status_t __real_space_direct_remove(hpa_t base, uint64_t pages);
-void *__wrap_slab_alloc(struct slab *slab);
-void *__wrap_slab_take(struct slab *slab);
-hv_status_t __wrap_frames_alloc(struct frames *f, uint64_t pages, uint64_t align_pages,
-                                hpa_t *base);
-hv_status_t __wrap_frames_alloc_extent(struct frames *f, uint64_t pages, hpa_t *base,
-                                       uint64_t *got);
-hv_status_t __wrap_pt_block_alloc(hpa_t *block);
-hv_status_t __wrap_pt_pool_grow(struct pt_pool *pool, uint64_t tables);
-hv_status_t __wrap_space_direct_remove(hpa_t base, uint64_t pages);
-
-static struct {
-    bool is_armed;
-    unsigned nth;   /* that fails */
-    unsigned asked; /* since it was armed */
-    bool is_frame;  /* what failed was a frame */
-    bool fired;
-    uint64_t held[2]; /* tables kept out of reach: of the VM's pool and of the hypervisor's */
-} fault;
-
-static bool fails(bool is_frame)
-{
-    if (!fault.is_armed || ++fault.asked != fault.nth)
-        return false;
-    fault.fired = true;
-    fault.is_frame = is_frame;
-    return true;
-}
-
-void *__wrap_slab_alloc(struct slab *slab)
-{
-    return fails(false) ? NULL : __real_slab_alloc(slab);
-}
-
-void *__wrap_slab_take(struct slab *slab)
-{
-    return fails(false) ? NULL : __real_slab_take(slab);
-}
-
-hv_status_t __wrap_frames_alloc(struct frames *f, uint64_t pages, uint64_t align_pages, hpa_t *base)
-{
-    return fails(true) ? HV_E_NO_MEMORY : __real_frames_alloc(f, pages, align_pages, base);
-}
-
-hv_status_t __wrap_frames_alloc_extent(struct frames *f, uint64_t pages, hpa_t *base, uint64_t *got)
-{
-    return fails(true) ? HV_E_NO_MEMORY : __real_frames_alloc_extent(f, pages, base, got);
-}
-
-hv_status_t __wrap_pt_block_alloc(hpa_t *block)
-{
-    return fails(false) ? HV_E_NO_MEMORY : __real_pt_block_alloc(block);
-}
-
-hv_status_t __wrap_space_direct_remove(hpa_t base, uint64_t pages)
-{
-    return fails(false) ? HV_E_NO_MEMORY : __real_space_direct_remove(base, pages);
-}
-
-static uint64_t *held_of(const struct pt_pool *pool)
-{
-    return &fault.held[pool == &hv_space.pool];
-}
-
-/* A pool never has more than was asked for: each reservation is an allocation. */
-hv_status_t __wrap_pt_pool_grow(struct pt_pool *pool, uint64_t tables)
-{
-    hv_status_t status = __real_pt_pool_grow(pool, tables);
-    uint64_t spare = pool->free_tables - pool->reserved;
-
-    if (status == HV_OK && fault.is_armed && spare > tables) {
-        pool->reserved += spare - tables;
-        *held_of(pool) += spare - tables;
-    }
-    return status;
-}
-
-static void dry(struct pt_pool *pool)
-{
-    uint64_t spare = pool->free_tables - pool->reserved;
-
-    pool->reserved += spare;
-    *held_of(pool) += spare;
-}
-
-static void wet(struct pt_pool *pool)
-{
-    pt_pool_unreserve(pool, *held_of(pool));
-    *held_of(pool) = 0;
-}
-
-static void arm(void)
-{
-    dry(&world.vm.pool);
-    dry(&hv_space.pool);
-    fault.is_armed = true;
-}
-
-static bool disarm(void)
-{
-    fault.is_armed = false;
-    wet(&world.vm.pool);
-    wet(&hv_space.pool);
-    return fault.fired;
-}
 
 /* Frames are commitment; everything else is memory. */
 static bool allows(hv_status_t status)
@@ -143,7 +26,7 @@ static bool allows(hv_status_t status)
     return status == (fault.is_frame ? HV_E_COMMITMENT_LIMIT : HV_E_NO_MEMORY);
 }
 
-static const struct duel_faults faults = {arm, disarm, allows};
+static const struct duel_faults faults = {fault_arm, fault_disarm, allows};
 
 /* ---- what must not change ---- */
 
@@ -194,6 +77,7 @@ struct scenario {
     struct duel_op op;
     const struct pt_format *format;
     unsigned fewest; /* allocations that can fail, or the scenario tests nothing */
+    unsigned shift;  /* 9: a world of 2 MiB units */
 };
 
 static bool is_config(const struct duel_op *op)
@@ -220,6 +104,7 @@ static bool run_once(const struct scenario *s, unsigned nth)
     struct duel_op op = s->op;
 
     config.large_executable = true;
+    config.shift = s->shift;
     duel_open(&config);
     s->set_up();
     fault.nth = nth;
@@ -449,6 +334,40 @@ static void test_batch(void **state)
     }
 }
 
+/* Leaves of 1 GiB, and what is left of them. */
+static void stage_huge(void)
+{
+    duel_do(duel_section(0, 0)); /* 4 GiB of device memory */
+    duel_do(duel_decode_bars(0, true));
+    duel_do(duel_create(0, HV_BAR2, 0, 2 * HUGE_PAGES, RW, 0, 0));
+}
+
+static void stage_huge_joined(void)
+{
+    stage_huge();
+    duel_do(duel_unmap(0, HV_BAR2, 1024, 512));
+    duel_do(duel_create(0, HV_BAR2, 1024, 512, RW, 0, 1024));
+}
+
+static void test_huge(void **state)
+{
+    const struct duel_op ops[] = {
+        duel_unmap(0, HV_BAR2, 512, 512),
+        duel_unmap(0, HV_BAR2, HUGE_PAGES - 512, 1024),
+        duel_create(0, HV_BAR2, 2048, 512, REPLACE, 0, 4096),
+        duel_create(0, HV_BAR2, HUGE_PAGES - 512, 1024, REPLACE | HV_MMIO_NO_LARGE, 0, 0),
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(ops); i++) {
+        run((struct scenario){stage_huge, ops[i], .fewest = 2, .shift = 9});
+        run((struct scenario){stage_huge_joined, ops[i], .fewest = 2, .shift = 9});
+    }
+    assert_int_equal(run((struct scenario){stage_huge_joined, duel_destroy(0, HV_BAR2, 1024),
+                                           .fewest = 0, .shift = 9}),
+                     0);
+}
+
 /* ---- BARs ---- */
 
 static void test_bar_enable(void **state)
@@ -515,6 +434,45 @@ static void test_io_space(void **state)
                           .fewest = 2});
 }
 
+/* ---- apertures: no model, so in a loop of their own ---- */
+
+#define GUEST_RAM MIB(420) /* fake memory that is neither the frame allocator's nor a module's */
+
+static void test_aperture(void **state)
+{
+    static const struct duel_config config = {.name = "aperture", .format = &pt_format_ept};
+    struct hv_device *device;
+    void *va;
+
+    (void)state;
+    duel_open(&config);
+    device = world.probe[0].device;
+    world.vm.ram[0].host = direct(HPA(GUEST_RAM));
+    for (fault.nth = 1;; fault.nth++) {
+        struct snapshot before = snapshot(), after;
+        hv_status_t status;
+
+        va = device;
+        fault.asked = 0;
+        fault.fired = false;
+        fault_arm();
+        status = hv_guest_aperture_create(device, GPA(0x123456), MIB(3), fault.nth & 1, &va);
+        fault_disarm();
+        if (status == HV_OK)
+            break;
+        assert_true(fault.fired);
+        assert_int_equal(status, HV_E_NO_MEMORY);
+        assert_ptr_equal(va, device);
+        after = snapshot();
+        assert_memory_equal(&after, &before, sizeof(after));
+    }
+    assert_false(fault.fired);
+    assert_true(fault.nth > 2);
+    assert_int_equal((uintptr_t)va % PAGE_BYTES, 0x456);
+    assert_int_equal(hv_guest_aperture_destroy(device, va), HV_OK);
+    duel_close();
+}
+
 static int on_end(void **state)
 {
     (void)state;
@@ -532,6 +490,7 @@ int main(void)
         TEST(test_destroy),  TEST(test_batch),          TEST(test_bar_enable),
         TEST(test_bar_move), TEST(test_section_create), TEST(test_section_open),
         TEST(test_commit),   TEST(test_view),           TEST(test_io_space),
+        TEST(test_huge),     TEST(test_aperture),
     };
 
     cmocka_set_test_filter(getenv("MODEL_TEST"));

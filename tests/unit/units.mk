@@ -126,9 +126,9 @@ DUEL_SRCS := $(PCI_VIEWS_SRCS) tests/fake/ptwatch.c tests/unit/duel.c tests/unit
 UNITS += test_model
 test_model_SRCS := $(DUEL_SRCS)
 UNITS += test_inject
-test_inject_SRCS := $(DUEL_SRCS)
-test_inject_LIBS := $(patsubst %,-Wl$(comma)--wrap=%,slab_alloc slab_take frames_alloc frames_alloc_extent \
-    pt_block_alloc pt_pool_grow space_direct_remove)
+test_inject_SRCS := $(DUEL_SRCS) tests/unit/fault_kit.c
+FAULT_WRAPPED := slab_alloc slab_take frames_alloc frames_alloc_extent pt_block_alloc pt_pool_grow space_direct_remove
+test_inject_LIBS := $(FAULT_WRAPPED:%=-Wl$(comma)--wrap=%)
 
 # hv/vm: the core under a fake backend, on fake memory.
 VM_KIT_SRCS := tests/unit/vm_kit.c tests/fake/backend.c tests/fake/blocks.c tests/fake/phys.c \
