@@ -69,7 +69,7 @@ static uint64_t tables_to_empty(const struct pt_root *root, uint64_t address, ui
  */
 static inline uint64_t tables_for_range(struct vm *vm, const struct hv_range *range, uint64_t base)
 {
-    const unsigned in_step_shift = 18, out_of_step_shift = 8; /* twice what the pages fill */
+    const unsigned in_step_shift = 17, out_of_step_shift = 8; /* twice what the pages fill */
     uint64_t address = address_of(base, range->node.key), tables;
     hpa_t frame;
 
@@ -150,6 +150,21 @@ static inline void step_end(struct vm *vm, const struct leaves_change *change)
         lock_release(&section_lock);
 }
 
+/*
+ * The attributes of a range, with no larger leaves than its pages can fill: a leaf that says the same for a part of it
+ * is cut, and joined again when its edges are few enough to be held.
+ */
+static inline struct pt_attr attr_within(const struct hv_range *range)
+{
+    struct pt_attr attr = range->attr;
+    unsigned fits = range->map.pages >= LARGE_PAGES ? 2 : 1;
+
+    if (range->map.pages >= HUGE_PAGES)
+        fits = 3;
+    attr.max_level = (uint8_t)MIN(attr.max_level, fits);
+    return attr;
+}
+
 /* One step of [page, page + pages) of a range, while its BAR is live. Returns the pages done. */
 static inline uint64_t range_step(const struct hv_range *range, uint64_t page, uint64_t pages,
                                   struct pt_flush *flush)
@@ -160,8 +175,11 @@ static inline uint64_t range_step(const struct hv_range *range, uint64_t page, u
     uint64_t run;
     hpa_t frame;
 
-    if (LIKELY(mapping_frames(&range->map, page, &frame, &run)))
-        return pt_map_step(root, address, frame, MIN(run, pages), &range->attr, flush);
+    if (LIKELY(mapping_frames(&range->map, page, &frame, &run))) {
+        const struct pt_attr attr = attr_within(range);
+
+        return pt_map_step(root, address, frame, MIN(run, pages), &attr, flush);
+    }
     return pt_unmap_step(root, address, MIN(run, pages), flush);
 }
 
@@ -261,6 +279,7 @@ void leaves_derive_range(struct hv_range *range, struct leaves_change *change)
     struct vm *vm = vm_of(bar);
     uint64_t address = address_of(bar->live_base, range->node.key);
     uint64_t left = range->map.pages;
+    struct pt_attr attr;
     hpa_t frame;
 
     if (!bar->live)
@@ -269,12 +288,13 @@ void leaves_derive_range(struct hv_range *range, struct leaves_change *change)
         derive_range(range, change);
         return;
     }
+    attr = attr_within(range);
     do {
         uint64_t done;
 
         if (!change->is_tables_held)
             lock_acquire(&vm->tables_lock);
-        done = pt_map_step(&vm->tables, address, frame, left, &range->attr, &change->flush);
+        done = pt_map_step(&vm->tables, address, frame, left, &attr, &change->flush);
         if (!change->is_tables_held)
             lock_release(&vm->tables_lock);
         address += done << PAGE_SHIFT;

@@ -159,3 +159,5 @@ test_screen_SRCS := drivers/host/screen.c drivers/host/screen_font.c hv/base/log
 UNITS += test_hostpci
 test_hostpci_SRCS := boot/hostdev.c drivers/host/acpi.c drivers/host/apic.c drivers/host/hostpci.c hv/base/log.c \
     hv/base/status.c tests/fake/hostpci.c tests/fake/iospace.c
+UNITS += test_cuts
+test_cuts_SRCS := $(test_replace_SRCS)
