@@ -42,8 +42,12 @@ struct hv_bar_state {
     uint64_t live_base;
     struct hv_device *device;
     enum hv_bar index;
-    struct tree ranges;   /* struct hv_range by first BAR page */
-    uint64_t held_tables; /* that the ranges keep reserved: leaves.c. Lock: vm->tables_lock */
+    struct tree ranges; /* struct hv_range by first BAR page */
+    /*
+     * Tables that the ranges keep reserved: edges.c. Written under vm->tables_lock with section_lock or the device's; a
+     * change reads it with the device's lock alone, since a commit only adds to ranges that the change does not touch.
+     */
+    uint64_t held_tables;
     uint64_t trapped_reads, trapped_writes, callback_failures;
     struct hv_bar_state *next_waiting;
 };

@@ -24,6 +24,8 @@ struct change {
     bool retypes;   /* a frame that stays mapped gets another type: no VP may run meanwhile */
     bool
         forgets; /* types were forgotten before the leaves follow: section_lock is kept until then */
+    bool
+        takes_held; /* an op of a batch took ranges out: what they hold may be needed by an earlier one */
     uint8_t gone_types; /* of what was forgotten: bits by enum memtype */
     /* Of the op before, which the next one often shares: nothing of it can have changed meanwhile. */
     struct hv_bar_state *bar; /* that it named, or NULL */

@@ -152,17 +152,15 @@ static inline void step_end(struct vm *vm, const struct leaves_change *change)
 
 /*
  * The attributes of a range, with no larger leaves than its pages can fill: a leaf that says the same for a part of it
- * is cut, and joined again when its edges are few enough to be held.
+ * is cut, and joined again when its edges are few enough to be held. `room`: for a copy.
  */
-static inline struct pt_attr attr_within(const struct hv_range *range)
+static inline const struct pt_attr *attr_within(const struct hv_range *range, struct pt_attr *room)
 {
-    struct pt_attr attr = range->attr;
-    unsigned fits = range->map.pages >= LARGE_PAGES ? 2 : 1;
-
     if (range->map.pages >= HUGE_PAGES)
-        fits = 3;
-    attr.max_level = (uint8_t)MIN(attr.max_level, fits);
-    return attr;
+        return &range->attr;
+    *room = range->attr;
+    room->max_level = (uint8_t)MIN(room->max_level, range->map.pages >= LARGE_PAGES ? 2 : 1);
+    return room;
 }
 
 /* One step of [page, page + pages) of a range, while its BAR is live. Returns the pages done. */
@@ -176,9 +174,9 @@ static inline uint64_t range_step(const struct hv_range *range, uint64_t page, u
     hpa_t frame;
 
     if (LIKELY(mapping_frames(&range->map, page, &frame, &run))) {
-        const struct pt_attr attr = attr_within(range);
+        struct pt_attr room;
 
-        return pt_map_step(root, address, frame, MIN(run, pages), &attr, flush);
+        return pt_map_step(root, address, frame, MIN(run, pages), attr_within(range, &room), flush);
     }
     return pt_unmap_step(root, address, MIN(run, pages), flush);
 }
@@ -279,7 +277,8 @@ void leaves_derive_range(struct hv_range *range, struct leaves_change *change)
     struct vm *vm = vm_of(bar);
     uint64_t address = address_of(bar->live_base, range->node.key);
     uint64_t left = range->map.pages;
-    struct pt_attr attr;
+    const struct pt_attr *attr;
+    struct pt_attr room;
     hpa_t frame;
 
     if (!bar->live)
@@ -288,13 +287,13 @@ void leaves_derive_range(struct hv_range *range, struct leaves_change *change)
         derive_range(range, change);
         return;
     }
-    attr = attr_within(range);
+    attr = attr_within(range, &room);
     do {
         uint64_t done;
 
         if (!change->is_tables_held)
             lock_acquire(&vm->tables_lock);
-        done = pt_map_step(&vm->tables, address, frame, left, &attr, &change->flush);
+        done = pt_map_step(&vm->tables, address, frame, left, attr, &change->flush);
         if (!change->is_tables_held)
             lock_release(&vm->tables_lock);
         address += done << PAGE_SHIFT;

@@ -135,8 +135,6 @@ static inline uint64_t derive(struct change *change, struct hv_mmio_op *ops, uin
 
         if (done != 0)
             return done;
-    } else {
-        leaves_take_held(bar, records->gone, &change->leaves);
     }
     if (made && made->listed && made->map.pages == records->pages)
         leaves_derive_range(made, &change->leaves);
@@ -253,6 +251,10 @@ static NOINLINE void commit(struct change *change, struct hv_mmio_op *ops, uint6
     struct leftovers left = {0};
 
     leaves_begin(change);
+    for (uint64_t i = 0; change->takes_held && i < count; i++)
+        if (!records_of(&ops[i])->old_section)
+            leaves_take_held(&change->device->bar[ops[i].bar], records_of(&ops[i])->gone,
+                             &change->leaves);
     for (uint64_t i = 0; i < count;)
         i += derive(change, &ops[i], count - i);
     for (uint64_t i = 0; i < count && change->leaves.flush.filled; i++)
@@ -290,7 +292,7 @@ static hv_status_t run_locked(struct hv_device *device, struct hv_mmio_op *ops, 
     change.leaves = (struct leaves_change){.is_section_held = true};
     change.pages = 0;
     change.is_alone = count == 1;
-    change.retypes = change.forgets = false;
+    change.retypes = change.forgets = change.takes_held = false;
     change.gone_types = 0;
     change.bar = NULL;
     change.next = NULL;

@@ -148,6 +148,7 @@ void change_forget_gone(struct change *change, struct records_change *records)
     for (struct hv_range *range = records->gone; range; range = range->next)
         if (range->typed)
             forget(change, range);
+    change->takes_held = true;
 }
 
 /* The ranges that went no longer fix a type: their frames may get another one. */
