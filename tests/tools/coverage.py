@@ -17,7 +17,8 @@ OF_ALL, OF_ONE = 95.0, 90.0
 ENOUGH = 20
 
 # Tables, sections, views, I/O space, the ledger of types, ranges. frames.c and slab.c below them are told of, not judged.
-JUDGED = ["ept/*", "hv/mem/*", "hv/pci/range*", "hv/pci/records.*", "hv/pci/leaves.*", "hv/pci/change.*", "hv/pci/resize.*"]
+JUDGED = ["ept/*", "hv/mem/*", "hv/pci/range*", "hv/pci/records.*", "hv/pci/leaves.*", "hv/pci/edges.*",
+          "hv/pci/change.*", "hv/pci/resize.*"]
 TOLD = ["hv/mem/frames.*", "hv/mem/slab.*", "hv/pci/*"]
 
 
