@@ -159,7 +159,8 @@ struct hv_mmio_range_info {
     uint32_t flags; /* as created, without HV_MMIO_REPLACE */
     uint32_t section_id;
     enum memtype memtype; /* in force */
-    bool live;            /* its BAR is decoded and in place: leaves are in the tables now */
+    bool
+        live; /* its BAR is decoded and in place, and reaches this far: leaves are in the tables now */
     uint64_t leaves[4]; /* [1] 4 KiB, [2] 2 MiB, [3] 1 GiB, shared ones too; all 0 when not live */
     uint64_t trapped_writes; /* writes to the read-only range */
 };

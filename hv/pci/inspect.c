@@ -41,7 +41,7 @@ static void describe_range(const struct hv_bar_state *bar, const struct hv_range
         .flags = range->flags,
         .section_id = section_id(range->map.section),
         .memtype = range->map.memtype,
-        .live = bar->live,
+        .live = bar->live && range->node.key < bar->bytes >> PAGE_SHIFT,
         .trapped_writes = range->trapped_writes,
     };
     range_leaves(bar, range, info->leaves);

@@ -148,8 +148,9 @@ void vm_flush(struct vm *vm, struct pt_flush *flush);
  * calls nest. From inside a device callback the calling VP counts as paused: its access completes after the resume.
  * timeout_us 0: as long as it takes; else HV_E_TIMEOUT and nothing changed. vm NULL _1; HV_E_QUOTA: VM_MAX_PAUSES.
  * hv_vm_resume_vps(): vm NULL _1; without a pause HV_E_INVALID_STATE. Both take tables_lock and, as they may have to
- * wait for a VP that runs a callback, are called with no lock held. A VM that would enter its guest while paused ends with
- * VM_STOP_PAUSED: its only VP is the one that should have resumed it.
+ * wait for a VP that runs a callback, are called with no lock held. (A change of a live frame's type, in range_create.c,
+ * pauses with the device's lock and section_lock held: before there is a second VP, it must drop them first.) A VM that
+ * would enter its guest while paused ends with VM_STOP_PAUSED: its only VP is the one that should have resumed it.
  */
 hv_status_t hv_vm_pause_vps(struct vm *vm, uint64_t timeout_us) MUST_CHECK;
 hv_status_t hv_vm_resume_vps(struct vm *vm);
