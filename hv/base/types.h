@@ -55,6 +55,7 @@ ADDRESS_TYPE(eptp_t);
 #define MUST_CHECK                 __attribute__((warn_unused_result))
 #define NORETURN                   __attribute__((noreturn))
 #define PRINTF_LIKE(f, a)          __attribute__((format(printf, f, a)))
+#define COLD                       __attribute__((noinline, cold)) /* off the way of what is counted in instructions */
 #define ALIGNED(n)                 __attribute__((aligned(n)))
 #define LIKELY(x)                  __builtin_expect(!!(x), 1)
 #define UNLIKELY(x)                __builtin_expect(!!(x), 0)

@@ -101,7 +101,9 @@ enum vector {
     VECTOR_BP = 3,
     VECTOR_OF = 4,
     VECTOR_UD = 6,
+    VECTOR_NM = 7,
     VECTOR_DF = 8,
+    VECTOR_SS = 12,
     VECTOR_GP = 13,
     VECTOR_PF = 14,
     VECTOR_MF = 16,
@@ -110,6 +112,7 @@ enum vector {
     VECTOR_COUNT = 32,
 };
 
+#define DR6_BS BIT(14)
 #define DR7_GD BIT(13)
 
 /* Page-fault error code (SDM 3A "Interrupt 14"). */
@@ -119,7 +122,26 @@ enum vector {
 #define PF_RESERVED 8u
 #define PF_FETCH    16u
 
+#define RFLAGS_CF   BIT(0)
+#define RFLAGS_PF   BIT(2)
+#define RFLAGS_AF   BIT(4)
+#define RFLAGS_ZF   BIT(6)
+#define RFLAGS_SF   BIT(7)
+#define RFLAGS_TF   BIT(8)
+#define RFLAGS_DF   BIT(10)
+#define RFLAGS_OF   BIT(11)
+#define RFLAGS_RF   BIT(16)
+#define RFLAGS_VM   BIT(17)
 #define RFLAGS_AC   BIT(18)
+
+/* Attributes of a segment: bits 8..23 of its descriptor from bit 0 on (SDM 3C "Guest Register State"). */
+#define SEGMENT_TYPE        0xfu
+#define SEGMENT_WRITABLE    0x2u /* of data */
+#define SEGMENT_READABLE    0x2u /* of code */
+#define SEGMENT_EXPAND_DOWN 0x4u /* of data */
+#define SEGMENT_CODE        0x8u
+#define SEGMENT_BIG         0x4000u /* D/B */
+#define SEGMENT_UNUSABLE    0x10000u
 
 /* Our GDT. */
 enum selector {
@@ -141,5 +163,14 @@ enum selector {
 #define PTE_XD    BIT(63)
 
 #define PAT_RESET 0x0007040600070406ull /* the value after reset, which guests start with */
+
+/* With 4 levels the bits from 47 on are alike. */
+static inline bool is_canonical(uint64_t linear)
+{
+    const unsigned top = 47;
+    uint64_t high = (uint64_t)((int64_t)linear >> top);
+
+    return high == 0 || high == ~0ull;
+}
 
 #endif
