@@ -33,7 +33,7 @@ hv_status_t hv_effective_memtype(struct vp *vp, gva_t gva, struct hv_memtype_rep
 
     hv_backend->state_get(vp, &state);
     /* Where the host's CD counts too: space_load() has cleared it. */
-    paging = (struct guest_paging){state.cr0, state.cr3, state.efer};
+    paging = vp_paging(&state);
     *report = (struct hv_memtype_report){.cache_disabled = (state.real_cr0 & CR0_CD) != 0};
     if (guest_walk(vp->vm, &paging, gva, &walk) != WALK_OK)
         return HV_OK;

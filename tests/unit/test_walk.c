@@ -14,7 +14,10 @@
 
 static struct guest_paging paging(void)
 {
-    return (struct guest_paging){fake_backend.state.cr0, kit.cr3, fake_backend.state.efer};
+    struct guest_paging paging = vp_paging(&fake_backend.state);
+
+    paging.cr3 = kit.cr3;
+    return paging;
 }
 
 static enum walk_result walk(uint64_t gva, struct guest_walk *found)
@@ -276,8 +279,6 @@ static void test_other_modes(void **state)
     struct guest_walk found;
 
     (void)state;
-    fake_backend.state.efer = 0; /* 32-bit or PAE paging */
-    assert_int_equal(walk(0x1000, &found), WALK_UNSUPPORTED);
     fake_backend.state.efer = EFER_LME; /* enabled, not yet active */
     fake_backend.state.cr0 = CR0_PE;
     assert_int_equal(walk(0xffffffff12345678ull, &found), WALK_OK);
@@ -361,9 +362,10 @@ static uint64_t random_tables(void)
     return rip;
 }
 
-static void test_short_fetch(void **state)
+/* What a trail leads to is what a walk finds, and it holds as long as a walk would go the same way. */
+static void test_trail_random(void **state)
 {
-    unsigned answered = 0, gave_up = 0;
+    unsigned learnt = 0, refused = 0, broken = 0;
 
     (void)state;
     for (uint64_t at = 0; at < KIT_LOW_BYTES; at += 8) {
@@ -373,47 +375,101 @@ static void test_short_fetch(void **state)
     }
     kit.cr3 = ROOT;
     for (unsigned i = 0; i < CASES; i++) {
-        uint64_t rip = random_tables(), code[2] = {0, 0};
-        uint8_t expected[16];
+        const uint64_t gva = random_tables(), cr3 = kit.cr3 | (kit_random() & 0xfff);
+        struct guest_trail trail;
         struct guest_walk found;
+        bool walks = walk(gva, &found) == WALK_OK;
+        unsigned level = (unsigned)(kit_random() % TRAIL_LEVELS);
+        uint64_t *entry;
+        gpa_t gpa;
 
-        if (!guest_fetch_16(&kit.vm, kit.cr3 | (kit_random() & 0xfff), rip, code)) {
-            gave_up++;
+        if (!guest_trail_learn(&kit.vm, cr3, gva, &trail, &gpa)) {
+            assert_false(guest_trail_holds(&trail, cr3));
+            refused++;
             continue;
         }
-        answered++;
-        assert_true((rip & PAGE_MASK) <= PAGE_BYTES - sizeof(code));
-        assert_int_equal(walk(rip, &found), WALK_OK);
-        assert_true(guest_physical_read(&kit.vm, found.gpa, expected, sizeof(expected)));
-        assert_memory_equal(code, expected, sizeof(code));
+        assert_true(guest_trail_holds(&trail, cr3));
+        if (walks) { /* reserved bits stop a walk only */
+            assert_int_equal(gpa.v, found.gpa.v);
+            learnt++;
+        }
+        entry = (uint64_t *)(void *)kit_byte(
+            (uint64_t)((const uint8_t *)trail.entry[level] - kit.vm.ram[0].host));
+        *entry ^= BIT(kit_random() & 63);
+        assert_false(guest_trail_holds(&trail, cr3));
+        broken++;
     }
-    assert_true(answered > CASES / 10 && gave_up > CASES / 10);
+    assert_true(learnt > CASES / 10 && refused > CASES / 10 && broken >= learnt);
+}
+
+#define TRAIL_GVA (BIT(46) | 5 * GIB(1) | 7 * MIB(2) | 9 * PAGE_BYTES | 0x123)
+
+/* Each level's entry, each of its bits, and CR3: a change breaks the trail, and putting it back mends it. */
+static void test_trail_changes(void **state)
+{
+    (void)state;
+    for (unsigned leaf = 1; leaf <= 3; leaf++) {
+        struct guest_trail trail;
+        gpa_t gpa;
+
+        memset(kit_byte(kit.cr3), 0, PAGE_BYTES);
+        kit_map(TRAIL_GVA & ~(pt_span(leaf) - 1), 0, leaf, BITS_RW);
+        assert_true(guest_trail_learn(&kit.vm, kit.cr3, TRAIL_GVA, &trail, &gpa));
+        assert_int_equal(gpa.v, TRAIL_GVA & (pt_span(leaf) - 1));
+        for (unsigned level = leaf; level <= 4; level++)
+            for (unsigned bit = 0; bit < 64; bit++) {
+                *kit_entry(TRAIL_GVA, level) ^= BIT(bit);
+                assert_false(guest_trail_holds(&trail, kit.cr3));
+                *kit_entry(TRAIL_GVA, level) ^= BIT(bit);
+                assert_true(guest_trail_holds(&trail, kit.cr3));
+            }
+        for (unsigned bit = 0; bit < 64; bit++)
+            assert_false(guest_trail_holds(&trail, kit.cr3 ^ BIT(bit)));
+        /* What lies beside the way is of no account. */
+        *kit_entry(TRAIL_GVA ^ pt_span(leaf), leaf) ^= PTE_P;
+        assert_true(guest_trail_holds(&trail, kit.cr3));
+    }
 }
 
 /* Where it has to answer, or trapped accesses become slow; and where it must not. */
-static void test_short_fetch_limits(void **state)
+static void test_trail_limits(void **state)
 {
-    uint64_t code[2];
+    struct guest_trail trail = {.cr3 = GUEST_NO_TRAIL};
+    gpa_t gpa;
 
     (void)state;
-    for (unsigned level = 1; level <= 3; level++) {
-        uint64_t page = MIB(64) & ~(pt_span(level) - 1); /* 1 GiB: the page at 0 */
+    for (uint64_t cr3 = 0; cr3 < 64 * PAGE_BYTES; cr3 += PAGE_BYTES / 2)
+        assert_false(guest_trail_holds(&trail, cr3));
+    for (unsigned level = 1; level <= 4; level++) {
+        kit_map(TRAIL_GVA & ~PAGE_MASK, 0x7000, 1, BITS_RW);
+        assert_true(guest_trail_learn(&kit.vm, kit.cr3, TRAIL_GVA, &trail, &gpa));
+        assert_int_equal(gpa.v, 0x7123);
+        *kit_entry(TRAIL_GVA, level) &= ~PTE_P; /* at each level it may end */
+        assert_false(guest_trail_learn(&kit.vm, kit.cr3, TRAIL_GVA, &trail, &gpa));
+        assert_false(guest_trail_holds(&trail, kit.cr3));
+        *kit_entry(TRAIL_GVA, level) |= PTE_P;
+        if (level == 1)
+            continue;
+        /* ... or lead to a table that is in the second run of RAM, in a BAR, at the end of the first run. */
+        for (unsigned i = 0; i < 4; i++) {
+            static const uint64_t at[] = {KIT_HIGH, KIT_BAR, KIT_LOW_BYTES,
+                                          KIT_LOW_BYTES - PAGE_BYTES};
+            uint64_t *entry = kit_entry(TRAIL_GVA, level), before = *entry;
 
-        memset(kit_byte(kit.cr3), 0, PAGE_BYTES);
-        kit_map(page, 0, level, BITS_RW);
-        *kit_byte(0x123) = 0x5a;
-        assert_true(guest_fetch_16(&kit.vm, kit.cr3, page + 0x123, code));
-        assert_int_equal(code[0] & 0xff, 0x5a);
-        assert_true(guest_fetch_16(&kit.vm, kit.cr3, page + PAGE_BYTES - 16, code));
-        assert_false(guest_fetch_16(&kit.vm, kit.cr3, page + PAGE_BYTES - 15, code));
+            if (at[i] < KIT_LOW_BYTES)
+                memset(kit_byte(at[i]), 0xff, PAGE_BYTES);
+            *entry = at[i] | KIT_LINK;
+            assert_int_equal(guest_trail_learn(&kit.vm, kit.cr3, TRAIL_GVA, &trail, &gpa),
+                             at[i] < KIT_LOW_BYTES);
+            assert_int_equal(guest_trail_holds(&trail, kit.cr3), at[i] < KIT_LOW_BYTES);
+            *entry = before;
+        }
     }
-    kit_map(0x1000, KIT_LOW_BYTES - PAGE_BYTES, 1, BITS_RW);
-    memset(kit_byte(kit.cr3), 0, PAGE_BYTES);
-    kit_map(0x1000, KIT_LOW_BYTES - PAGE_BYTES, 1, BITS_RW);
-    assert_true(guest_fetch_16(&kit.vm, kit.cr3, 0x1ff0, code));
-    kit_map(0x1000, KIT_LOW_BYTES, 1, BITS_RW);
-    assert_false(guest_fetch_16(&kit.vm, kit.cr3, 0x1ff0, code));
-    assert_false(guest_fetch_16(&kit.vm, KIT_LOW_BYTES, 0x1ff0, code));
+    assert_true(guest_trail_learn(&kit.vm, kit.cr3, TRAIL_GVA, &trail, &gpa));
+    /* What lies behind is the host's, not this guest's. */
+    memcpy(kit.vm.ram[0].host + KIT_LOW_BYTES, kit_byte(kit.cr3), PAGE_BYTES);
+    assert_false(guest_trail_learn(&kit.vm, KIT_LOW_BYTES, TRAIL_GVA, &trail, &gpa));
+    assert_false(guest_trail_holds(&trail, kit.cr3)); /* nor is the one before left */
 }
 
 /* ---- memory types ---- */
@@ -556,25 +612,16 @@ static void test_explained_elsewhere(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_sizes),
-        TEST(test_index),
-        TEST(test_not_present),
-        TEST(test_reserved_bits),
-        TEST(test_ignored_bits),
-        TEST(test_execute_disable),
-        TEST(test_large_pages),
-        TEST(test_rights),
-        TEST(test_tables_high),
-        TEST(test_tables_in_bar),
-        TEST(test_tables_nowhere),
-        TEST(test_beyond_48_bits),
-        TEST(test_other_modes),
-        TEST(test_physical),
-        TEST(test_short_fetch),
-        TEST(test_short_fetch_limits),
-        TEST(test_memtype),
-        TEST(test_explained),
-        TEST(test_explained_elsewhere),
+        TEST(test_sizes),          TEST(test_index),
+        TEST(test_not_present),    TEST(test_reserved_bits),
+        TEST(test_ignored_bits),   TEST(test_execute_disable),
+        TEST(test_large_pages),    TEST(test_rights),
+        TEST(test_tables_high),    TEST(test_tables_in_bar),
+        TEST(test_tables_nowhere), TEST(test_beyond_48_bits),
+        TEST(test_other_modes),    TEST(test_physical),
+        TEST(test_trail_random),   TEST(test_trail_changes),
+        TEST(test_trail_limits),   TEST(test_memtype),
+        TEST(test_explained),      TEST(test_explained_elsewhere),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
