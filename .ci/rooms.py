@@ -22,7 +22,7 @@ ROOMS = {
     "hv/x86/": ["hv/base/"],
     "ept/": ["hv/base/"],
     "hv/mem/": ["hv/base/", "hv/x86/", "ept/"],
-    "hv/mmio/": ["hv/base/"],
+    "hv/mmio/": ["hv/base/", "hv/x86/regs.h"],
     "hv/vm/": ["hv/base/", "hv/x86/", "ept/", "hv/mem/", "hv/mmio/"],
     "hv/pci/": ["hv/base/", "ept/", "hv/mem/", "hv/mmio/", "hv/vm/"],
     "hv/console/": ["hv/base/", "hv/x86/", "ept/", "hv/mem/", "hv/mmio/", "hv/vm/", "hv/pci/"],

@@ -3,9 +3,12 @@
 #   make fuzz FUZZ=api SECONDS=600      search; what is new goes to build/fuzz/corpus/NAME, failures to build/fuzz/
 #   make fuzz-minimise FUZZ=api         tests/fuzz/corpus/NAME again, out of both: no more files than branches need
 #
-# FUZZERS, and for each name fuzz_NAME_SRCS: its sources besides tests/fuzz/fuzz_NAME.c and tests/fake/host.c.
-FUZZERS := api
+# FUZZERS, and for each name fuzz_NAME_SRCS: its sources besides tests/fuzz/fuzz_NAME.c and tests/fake/host.c; and
+# fuzz_NAME_LIBS, if it links more.
+FUZZERS := api insn
 fuzz_api_SRCS := $(DUEL_SRCS)
+fuzz_insn_SRCS := hv/mmio/insn.c hv/mmio/opcodes.c
+fuzz_insn_LIBS := -lZydis
 
 FUZZ      ?= api
 SECONDS   ?= 60
@@ -28,7 +31,7 @@ $(FUZZ_DIR)/%.o: %.c Makefile | packages
 define fuzz_rule
 $(FUZZ_DIR)/fuzz_$(1): $(patsubst %.c,$(FUZZ_DIR)/%.o,$(sort tests/fuzz/fuzz_$(1).c tests/fake/host.c $(fuzz_$(1)_SRCS)))
 	$$(say) link $$@
-	$$(Q)$$(FUZZ_CC) -fsanitize=fuzzer,address,undefined $$^ -lcmocka -o $$@
+	$$(Q)$$(FUZZ_CC) -fsanitize=fuzzer,address,undefined $$^ -lcmocka $$(fuzz_$(1)_LIBS) -o $$@
 endef
 $(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
 

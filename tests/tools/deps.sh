@@ -11,8 +11,8 @@ set -u
 build=(nasm gnu-efi mtools dosfstools gdisk gcc libc6-dev binutils make)
 # vgabios and bochsbios are named because bochs takes seabios instead, whose VGA BIOS it cannot use here.
 run=("${build[@]}" bochs bochsbios vgabios bochs-term qemu-system-x86 ovmf python3)
-test=("${run[@]}" python3-pytest clang libclang-rt-14-dev libcmocka-dev gdb gcovr patch clang-format clang-tidy
-    cppcheck shellcheck)
+test=("${run[@]}" python3-pytest clang libclang-rt-14-dev libcmocka-dev libunicorn-dev libzydis-dev gdb gcovr patch
+    clang-format clang-tidy cppcheck shellcheck)
 
 tool_of() {
     case $1 in
