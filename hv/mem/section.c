@@ -3,6 +3,7 @@
 #include "hv/base/assert.h"
 #include "hv/base/lock.h"
 #include "hv/base/string.h"
+#include "hv/mem/event.h"
 #include "hv/mem/handle.h"
 #include "hv/mem/ledger.h"
 #include "hv/mem/section_object.h"
@@ -337,22 +338,24 @@ hv_status_t hv_section_open(hv_handle_t *section, uint32_t access, const char *n
 
 hv_status_t hv_handle_close(hv_handle_t handle)
 {
-    const struct handle_entry *entry;
-    struct section *section = NULL;
+    const struct handle_entry *found;
+    struct handle_entry entry;
+    struct section *section;
 
     lock_acquire(&section_lock);
-    entry = handle_find(handle);
-    if (entry == NULL) {
+    found = handle_find(handle);
+    if (found == NULL) {
         lock_release(&section_lock);
         return HV_E_INVALID_HANDLE;
     }
-    if (entry->kind == HANDLE_SECTION)
-        section = entry->object;
+    entry = *found;
     handle_remove(handle);
-    if (section == NULL) {
+    if (entry.kind == HANDLE_EVENT) {
         lock_release(&section_lock);
+        event_unref(entry.object);
         return HV_OK;
     }
+    section = entry.object;
     section->handles--;
     if (section->handles == 0 && section->name[0] != '\0')
         remove_name(section);
@@ -395,17 +398,6 @@ hv_status_t hv_section_query(hv_handle_t section, struct hv_section_info *info)
         info->existed = handle_find(section)->existed;
         memcpy(info->name, found->name, sizeof(info->name));
     }
-    lock_release(&section_lock);
-    return status;
-}
-
-hv_status_t handle_create_event(hv_handle_t *handle)
-{
-    struct handle_entry entry = {.kind = HANDLE_EVENT};
-    hv_status_t status;
-
-    lock_acquire(&section_lock);
-    status = handle_create(&entry, handle);
     lock_release(&section_lock);
     return status;
 }
@@ -544,4 +536,5 @@ void section_trim(void)
     extents_trim();
     handle_trim();
     lock_release(&section_lock);
+    event_trim();
 }

@@ -164,9 +164,6 @@ void section_unref_locked(struct section *section, enum section_user user, uint6
                           struct section **dead);
 void section_destroy(struct section *dead);
 
-/* A handle that is valid and of another kind than a section: to test HV_E_OBJECT_TYPE. */
-hv_status_t handle_create_event(hv_handle_t *handle) MUST_CHECK;
-
 /* What never changes of a section, for a caller that needs more than one of it. */
 struct section_facts {
     uint64_t pages;

@@ -1,14 +1,5 @@
 #include "hv/mmio/region.h"
 
-/*
- * One subtraction and one comparison, and no end to overflow: below the region the difference wraps to
- * something at least as large as 2^64 - start, which is no less than any length that fits there.
- */
-static bool holds(const struct mmio_key *key, uint64_t address)
-{
-    return address - key->start < key->bytes;
-}
-
 /* How many regions start at or below the address: its region, if any, is the one before that place. */
 static unsigned upper_bound(const struct mmio_map *map, uint64_t address)
 {
@@ -35,7 +26,7 @@ hv_status_t mmio_region_add(struct mmio_map *map, gpa_t start, uint64_t bytes,
         return HV_E_INVALID_PARAMETER;
 
     at = upper_bound(map, start.v);
-    if (at > 0 && holds(&map->key[at - 1], start.v))
+    if (at > 0 && start.v - map->key[at - 1].start < map->key[at - 1].bytes)
         return HV_E_CONFLICTING_ADDRESSES;
     if (at < map->count && map->key[at].start - start.v < bytes)
         return HV_E_CONFLICTING_ADDRESSES;
@@ -67,16 +58,11 @@ hv_status_t mmio_region_remove(struct mmio_map *map, gpa_t start)
     return HV_OK;
 }
 
-unsigned mmio_region_find(const struct mmio_map *map, gpa_t gpa, unsigned *last)
+unsigned mmio_region_search(const struct mmio_map *map, gpa_t gpa, unsigned *last)
 {
-    unsigned at = *last;
+    unsigned at = upper_bound(map, gpa.v);
 
-    /* The hint may be stale or never set: it counts only if it is right now. */
-    if (LIKELY(at < map->count && holds(&map->key[at], gpa.v)))
-        return at;
-
-    at = upper_bound(map, gpa.v);
-    if (at == 0 || !holds(&map->key[at - 1], gpa.v))
+    if (at == 0 || !mmio_region_holds(map, at - 1, gpa))
         return MMIO_NONE;
     *last = at - 1;
     return at - 1;

@@ -22,7 +22,17 @@ struct mmio_handler {
     uint64_t (*read)(void *owner, uint64_t offset, unsigned bytes);
     void (*write)(void *owner, uint64_t offset, unsigned bytes, uint64_t value);
     void *owner;
-};
+    /*
+     * In place of `write` for a write that is one piece and so whole: a doorbell may take it. It may change while the
+     * region is there: load it once.
+     */
+    void (*write_whole)(void *owner, uint64_t offset, unsigned bytes, uint64_t value);
+    /* Naturally aligned pieces of 16 bytes up to wide_bytes. NULL and 0: they come as pieces of 8. */
+    void (*read_wide)(void *owner, uint64_t offset, unsigned bytes, void *value);
+    void (*write_wide)(void *owner, uint64_t offset, unsigned bytes, const void *value);
+    uint32_t wide_bytes; /* 0, 16, 32 or 64 */
+    bool has_leaves;     /* second-level leaves may lie in the region: a fault may be over by now */
+} ALIGNED(64);           /* so that an index is a shift */
 
 /* [start, start + bytes). The length and not the end: a region may reach the top of the address space. */
 struct mmio_key {
@@ -47,20 +57,35 @@ hv_status_t mmio_region_add(struct mmio_map *map, gpa_t start, uint64_t bytes,
 hv_status_t mmio_region_remove(struct mmio_map *map, gpa_t start);
 
 /*
- * The index of the region that holds gpa, or MMIO_NONE. *last is the caller's hint (any value); a hit is
- * stored there. The index is good until the next add or remove: a handler may cause one, so copy what you
- * need of the map before you call it.
+ * Does region `at` hold gpa? `at` may be any number: it counts only if it is right now. One subtraction and one
+ * comparison, and no end to overflow: below the region the difference wraps to something at least as large as
+ * 2^64 - start, which is no less than any length that fits there.
  */
-unsigned mmio_region_find(const struct mmio_map *map, gpa_t gpa, unsigned *last);
+static inline bool mmio_region_holds(const struct mmio_map *map, unsigned at, gpa_t gpa)
+{
+    return at < map->count && gpa.v - map->key[at].start < map->key[at].bytes;
+}
 
 /*
- * The next naturally aligned piece of an access: at most 8 bytes, a power of two, no larger than what is
+ * The index of the region that holds gpa, or MMIO_NONE. A hit is stored in *last. The index is good until the next add or
+ * remove: a handler may cause one, so copy what you need of the map before you call it.
+ */
+COLD unsigned mmio_region_search(const struct mmio_map *map, gpa_t gpa, unsigned *last);
+
+/* The same, with *last (any value) as the first guess. */
+static inline unsigned mmio_region_find(const struct mmio_map *map, gpa_t gpa, unsigned *last)
+{
+    return LIKELY(mmio_region_holds(map, *last, gpa)) ? *last : mmio_region_search(map, gpa, last);
+}
+
+/*
+ * The next naturally aligned piece of an access: a power of two of at most `most` bytes, no larger than what is
  * left and than the alignment of `address` allows.
  */
-static inline unsigned mmio_piece_bytes(uint64_t address, unsigned left)
+static inline unsigned mmio_piece_bytes(uint64_t address, unsigned left, unsigned most)
 {
-    unsigned align = (unsigned)((address | 8) & -(address | 8));
-    unsigned piece = 8;
+    unsigned align = (unsigned)((address | most) & -(address | most));
+    unsigned piece = most;
 
     while (piece > left || piece > align)
         piece >>= 1;

@@ -1,7 +1,9 @@
 /* BARs: what the guest programs, where it decodes, and the trapped accesses that arrive there. */
 #include "hv/pci/bus.h"
 
+#include "hv/base/string.h"
 #include "hv/pci/config.h"
+#include "hv/pci/doorbell.h"
 #include "hv/pci/range.h"
 
 #define BAR_MIN_BYTES 16u
@@ -138,7 +140,7 @@ void bar_register_write(struct hv_device *device, enum hv_bar index, uint32_t va
         bar->base &= -bar->bytes;
 }
 
-/* ---- trapped accesses: no lock is held over the device's code ---- */
+/* ---- trapped accesses: no lock that a call wants is held over the device's code ---- */
 
 /* A device model's bug, mostly, so it is worth a line. */
 static __attribute__((noinline)) void count_failure(struct hv_bar_state *bar, const char *what,
@@ -152,23 +154,37 @@ static __attribute__((noinline)) void count_failure(struct hv_bar_state *bar, co
                  hv_status_name(status));
 }
 
-static uint64_t access_read(void *owner, uint64_t offset, unsigned bytes)
+/* One for both widths, in each of them: they are on the way of every trapped access. */
+#define INLINE static inline __attribute__((always_inline))
+
+/* What the device answers. False: it failed, and `value` is anything. */
+INLINE bool read_device(struct hv_bar_state *bar, uint64_t offset, unsigned bytes, void *value)
 {
-    struct hv_bar_state *bar = owner;
     struct hv_device *device = bar->device;
-    uint64_t value = ~0ull;
     hv_status_t status;
 
     __atomic_fetch_add(&bar->trapped_reads, 1, __ATOMIC_RELAXED);
     device_enter(device);
     status = device->ops->read_intercepted_memory(device->context, bar->index, offset, bytes,
-                                                  (uint8_t *)&value);
-    if (UNLIKELY(status != HV_OK)) {
+                                                  (uint8_t *)value);
+    if (UNLIKELY(status != HV_OK))
         count_failure(bar, "read", offset, bytes, status);
-        value = ~0ull;
-    }
     device_leave(device);
-    return value;
+    return status == HV_OK;
+}
+
+static uint64_t access_read(void *owner, uint64_t offset, unsigned bytes)
+{
+    uint64_t value = ~0ull;
+
+    return read_device(owner, offset, bytes, &value) ? value : ~0ull;
+}
+
+static void access_read_wide(void *owner, uint64_t offset, unsigned bytes, void *value)
+{
+    memset(value, 0xff, bytes);
+    if (!read_device(owner, offset, bytes, value))
+        memset(value, 0xff, bytes);
 }
 
 /* A write that traps although a range holds the page: the range is read-only. */
@@ -183,9 +199,9 @@ static void count_range_write(struct hv_bar_state *bar, uint64_t offset)
     lock_release(&bar->device->lock);
 }
 
-static void access_write(void *owner, uint64_t offset, unsigned bytes, uint64_t value)
+INLINE void write_device(struct hv_bar_state *bar, uint64_t offset, unsigned bytes,
+                         const void *value)
 {
-    struct hv_bar_state *bar = owner;
     struct hv_device *device = bar->device;
     hv_status_t status;
 
@@ -194,10 +210,20 @@ static void access_write(void *owner, uint64_t offset, unsigned bytes, uint64_t 
         count_range_write(bar, offset);
     device_enter(device);
     status = device->ops->write_intercepted_memory(device->context, bar->index, offset, bytes,
-                                                   (const uint8_t *)&value);
+                                                   (const uint8_t *)value);
     if (UNLIKELY(status != HV_OK))
         count_failure(bar, "write", offset, bytes, status);
     device_leave(device);
+}
+
+void bar_write(void *owner, uint64_t offset, unsigned bytes, uint64_t value)
+{
+    write_device(owner, offset, bytes, &value);
+}
+
+static void access_write_wide(void *owner, uint64_t offset, unsigned bytes, const void *value)
+{
+    write_device(owner, offset, bytes, value);
 }
 
 /* ---- decode ---- */
@@ -222,12 +248,46 @@ static void remove_region(struct vm *vm, uint64_t base)
     ASSERT(status == HV_OK);
 }
 
+static struct mmio_handler handler_of(struct hv_bar_state *bar)
+{
+    return (struct mmio_handler){
+        .read = access_read,
+        .write = bar_write,
+        .owner = bar,
+        .write_whole = bar->doorbells != 0 ? doorbell_write : bar_write,
+        .read_wide = bar->access_bytes != 0 ? access_read_wide : NULL,
+        .write_wide = bar->access_bytes != 0 ? access_write_wide : NULL,
+        .wide_bytes = bar->access_bytes,
+        .has_leaves = bar->has_leaves,
+    };
+}
+
+void bar_update_handler(struct hv_bar_state *bar)
+{
+    const struct mmio_handler handler = handler_of(bar);
+    struct vm *vm = bar->device->host->vm;
+    struct mmio_handler *now;
+    unsigned region, hint = 0;
+
+    if (!bar->live)
+        return;
+    lock_acquire(&vm->tables_lock);
+    region = mmio_region_search(&vm->regions, GPA(bar->live_base), &hint);
+    ASSERT(region != MMIO_NONE);
+    now = &vm->regions.handler[region];
+    __atomic_store_n(&now->write_whole, handler.write_whole, __ATOMIC_RELEASE);
+    __atomic_store_n(&now->has_leaves, handler.has_leaves, __ATOMIC_RELEASE);
+    lock_release(&vm->tables_lock);
+}
+
 /* Region and leaves, all or nothing. */
 static hv_status_t map_bar(struct vm *vm, struct hv_bar_state *bar)
 {
-    const struct mmio_handler handler = {access_read, access_write, bar};
+    struct mmio_handler handler;
     hv_status_t status;
 
+    bar->has_leaves = bar->ranges.count != 0;
+    handler = handler_of(bar);
     lock_acquire(&vm->tables_lock);
     status = mmio_region_add(&vm->regions, GPA(bar->base), bar->bytes, &handler);
     lock_release(&vm->tables_lock);

@@ -142,7 +142,8 @@ static void ecam_write(void *owner, uint64_t offset, unsigned bytes, uint64_t va
 
 hv_status_t pci_ecam_open(struct pci_ports *ports)
 {
-    const struct mmio_handler handler = {ecam_read, ecam_write, ports};
+    const struct mmio_handler handler = {
+        .read = ecam_read, .write = ecam_write, .write_whole = ecam_write, .owner = ports};
     struct vm *vm = ports->vm;
     hv_status_t status;
 

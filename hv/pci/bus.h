@@ -28,20 +28,23 @@
  *    not wanted --enable--> waiting --address usable--> live --move--> waiting --> live
  *        ^--------------------disable--------------------'
  */
-struct hv_bar_state {
+struct hv_bar_state {   /* a power of two of bytes, so that an index is a shift */
     uint64_t bytes;     /* decoded size now; 0: absent, or the upper half of a pair */
     uint64_t max_bytes; /* the largest that it can have: ranges may lie up to here */
-    uint32_t kind;      /* type bits of the low dword, as the guest reads them */
-    uint32_t sizes;     /* bit n: the guest may choose 2^(20 + n) bytes; 0: not resizable */
-    bool upper;         /* this slot is the upper half of a 64-bit BAR */
-    bool io;
-    bool rom_enabled; /* HV_BAR_ROM only */
-    uint64_t base;    /* as programmed */
-    bool wanted;
-    bool live; /* region registered and ranges in the tables at live_base */
+    uint64_t base;      /* as programmed */
     uint64_t live_base;
     struct hv_device *device;
+    uint32_t sizes; /* bit n: the guest may choose 2^(20 + n) bytes; 0: not resizable */
     enum hv_bar index;
+    uint32_t kind; /* type bits of the low dword, as the guest reads them */
+    bool upper;    /* this slot is the upper half of a 64-bit BAR */
+    bool io;
+    bool rom_enabled; /* HV_BAR_ROM only */
+    bool wanted;
+    bool live;            /* region registered and ranges in the tables at live_base */
+    uint8_t access_bytes; /* of the longest access that the callbacks take whole; 0: 8 */
+    uint8_t doorbells;    /* how many: doorbell.c */
+    bool has_leaves; /* there has been a range since it became live: a fault may be over by now */
     struct tree ranges; /* struct hv_range by first BAR page */
     /*
      * Tables that the ranges keep reserved: edges.c. Written under vm->tables_lock with section_lock or the device's; a
@@ -49,6 +52,7 @@ struct hv_bar_state {
      */
     uint64_t held_tables;
     uint64_t trapped_reads, trapped_writes, callback_failures;
+    uint64_t rings; /* writes that doorbells took. Lock: the device's doorbell_lock */
     struct hv_bar_state *next_waiting;
 };
 
@@ -74,8 +78,11 @@ struct hv_device {
     uint16_t command;  /* guest-visible COMMAND */
     uint16_t status;   /* guest-visible STATUS */
     uint32_t accesses; /* access callbacks in progress */
-    uint64_t range_count;
-    struct tree apertures; /* guest_memory.c */
+    uint32_t range_count;
+    struct tree apertures;     /* guest_memory.c */
+    struct lock doorbell_lock; /* innermost */
+    struct doorbells *
+        doorbells; /* doorbell.c. NULL: none in any BAR. Lock: the device's, and doorbell_lock to write */
     struct hv_bar_state bar[HV_BAR_COUNT];
 };
 
@@ -137,6 +144,15 @@ void bar_register_write(struct hv_device *device, enum hv_bar index, uint32_t va
 
 /* Bring decode in line with the registers of `device`, then let waiting BARs of all devices in. */
 void bars_update(struct hv_device_host *host, struct hv_device *device);
+
+/*
+ * The first range of a live BAR or its first doorbell has come, or the last doorbell has gone: its region looks for them, or no
+ * longer. Caller holds the device's lock and not vm->tables_lock.
+ */
+void bar_update_handler(struct hv_bar_state *bar);
+
+/* A trapped write of up to 8 bytes that no doorbell takes: to the device. mmio_handler.write. */
+void bar_write(void *owner, uint64_t offset, unsigned bytes, uint64_t value);
 
 /* ---- resize.c: the Resizable BAR capability. Caller holds the host's lock. ---- */
 

@@ -5,6 +5,7 @@
 #include "hv/mem/slab.h"
 #include "hv/pci/bus.h"
 #include "hv/pci/config.h"
+#include "hv/pci/doorbell.h"
 #include "hv/pci/range.h"
 
 #define MAX_HOSTS 4u
@@ -14,6 +15,7 @@ static struct slab host_slab = SLAB_INIT("device host", struct hv_device_host);
 static struct slab device_slab = SLAB_INIT("device", struct hv_device);
 
 _Static_assert(sizeof(struct hv_device) <= 1024, "a device is one slab record");
+_Static_assert(IS_POW2(sizeof(struct hv_bar_state)), "an index of a BAR is a shift");
 
 /*
  * Every host of the machine, and through it every device. Lock: its own, innermost of host and registry;
@@ -403,7 +405,7 @@ static void begin_teardown(struct hv_device *device)
 hv_status_t hv_device_destroy(struct hv_device *device)
 {
     enum hv_device_state was;
-    uint64_t ranges, apertures;
+    uint64_t doorbells, ranges, apertures;
     hv_status_t status;
 
     if (!device_is_known(device))
@@ -416,11 +418,14 @@ hv_status_t hv_device_destroy(struct hv_device *device)
     begin_teardown(device);
     if (was >= HV_DEVICE_INITIALISED)
         device->ops->teardown(device->context);
+    doorbells = doorbell_destroy_all(device);
     ranges = range_destroy_all(device);
     apertures = aperture_destroy_all(device);
-    if (ranges + apertures != 0)
-        log_line("pci", "00:%02x.0 was torn down with %llu ranges and %llu apertures left",
-                 device->slot, (unsigned long long)ranges, (unsigned long long)apertures);
+    if (doorbells + ranges + apertures != 0)
+        log_line("pci",
+                 "00:%02x.0 was torn down with %llu doorbells, %llu ranges and %llu apertures left",
+                 device->slot, (unsigned long long)doorbells, (unsigned long long)ranges,
+                 (unsigned long long)apertures);
     forget_device(device);
     return HV_OK;
 }

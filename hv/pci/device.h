@@ -1,7 +1,7 @@
 /*
  * Owns:     the device-host API: what a virtual PCI device may call and must provide.
  * Promises: this header is all that a device file includes of the hypervisor.
- * Needs:    status, sections, memory types.
+ * Needs:    status, sections, events, memory types.
  * Never:    vendor state, table entries. (The lab device also includes hv/pci/inspect.h.)
  */
 #ifndef HV_PCI_DEVICE_H
@@ -11,6 +11,7 @@
 #include "hv/base/log.h"
 #include "hv/base/status.h"
 #include "hv/base/types.h"
+#include "hv/mem/event.h"
 #include "hv/mem/section.h"
 
 enum hv_bar {
@@ -69,8 +70,9 @@ struct hv_device_ops {
     hv_status_t (*read_config_space)(void *context, uint32_t offset, uint32_t *value);
     hv_status_t (*write_config_space)(void *context, uint32_t offset, uint32_t value);
     /*
-     * A trapped access: BAR byte offset, length 1, 2, 4 or 8, naturally aligned. The read buffer comes
-     * filled with ones. A failing read gives all ones, a failing write is dropped; both are counted.
+     * A trapped access: BAR byte offset, length 1, 2, 4 or 8 (and more after hv_bar_set_access_bytes()), naturally
+     * aligned. The read buffer comes filled with ones. A failing read gives all ones, a failing write is dropped; both
+     * are counted. Not for writes that a doorbell takes.
      */
     hv_status_t (*read_intercepted_memory)(void *context, enum hv_bar bar, uint64_t offset,
                                            uint64_t length, uint8_t *buffer);
@@ -140,7 +142,8 @@ enum hv_mmio_flags {
  *  6 past the end of the section or wrapping HV_E_INVALID_VIEW_SIZE
  *  7 a frame in force with another type (what REPLACE removes does not count), or WB, WT, WP on a physical
  *    window HV_E_CACHE_CONFLICT
- *  8 overlap with a live range, without HV_MMIO_REPLACE HV_E_CONFLICTING_ADDRESSES
+ *  8 overlap with a live range, without HV_MMIO_REPLACE HV_E_CONFLICTING_ADDRESSES; WRITEABLE and a page with a
+ *    doorbell likewise, whatever is replaced
  *  9 HV_E_QUOTA (ranges of the device), HV_E_NO_MEMORY (records or table pages)
  * A call that fails changes nothing.
  */
@@ -220,6 +223,58 @@ hv_status_t hv_mmio_range_query(struct hv_device *device, enum hv_bar bar, uint6
  */
 hv_status_t hv_bar_make_resizable(struct hv_device *device, enum hv_bar bar,
                                   uint64_t sizes) MUST_CHECK;
+
+/* ---- doorbells, and the lengths of accesses ---- */
+
+/* Bits 2:0 are the length of the write. Others are reserved. */
+enum hv_doorbell_flags {
+    HV_DOORBELL_ANY = 0,
+    HV_DOORBELL_BYTE = 1,
+    HV_DOORBELL_WORD = 2,
+    HV_DOORBELL_DWORD = 3,
+    HV_DOORBELL_QWORD = 4,
+    HV_DOORBELL_LENGTH = 7,
+};
+#define HV_DOORBELL_ANY_VALUE   0x80000000ull /* whatever is written */
+#define HV_DOORBELLS_PER_DEVICE 64u
+
+/*
+ * A guest's write that starts at bar_offset (bytes), has the length and the value signals `event` and is gone: no
+ * callback of the device runs. With ANY as length trigger_value is cut to the length of the write. Other writes, reads,
+ * and writes that come in pieces go to the callbacks as ever. Doorbells are the BAR's, wherever it is, also while it is
+ * not decoded and beyond the size that it has just now; then they do not ring. Legal whenever ranges are.
+ *
+ * The event stays with the doorbell when its handle is closed. Signals count, one for each write. What the guest stored
+ * before the write is there for whoever takes the signal.
+ *
+ * Checks, in order: device and bar as in hv_mmio_range_create(); reserved flag or length HV_E_INVALID_PARAMETER_5; not
+ * inside the BAR as large as it is now (ANY: one byte) HV_E_OUT_OF_RANGE; not naturally aligned (ANY: any)
+ * HV_E_MAPPED_ALIGNMENT; value wider than the length, with ANY_VALUE too, _4; event HV_E_INVALID_HANDLE,
+ * HV_E_OBJECT_TYPE; HV_E_ALREADY_EXISTS as below; a page of a WRITEABLE range HV_E_CONFLICTING_ADDRESSES; HV_E_QUOTA
+ * (HV_DOORBELLS_PER_DEVICE); HV_E_NO_MEMORY. After a failure the write goes where it went before.
+ *
+ * Two of one offset collide when either has ANY as length, or both have the same and either has ANY_VALUE or both have
+ * the same value.
+ */
+hv_status_t hv_doorbell_register(struct hv_device *device, enum hv_bar bar, uint64_t bar_offset,
+                                 uint64_t trigger_value, uint64_t flags,
+                                 hv_handle_t event) MUST_CHECK;
+
+/*
+ * All four as they were registered, else HV_E_NOT_FOUND. HV_E_INVALID_HANDLE, bar as above; legal in teardown. After the
+ * return it gives no signal any more; what was given before can still be taken, and a callback that began may still
+ * run on another CPU. What `teardown` leaves is destroyed, with a line in the log for each.
+ */
+hv_status_t hv_doorbell_unregister(struct hv_device *device, enum hv_bar bar, uint64_t bar_offset,
+                                   uint64_t trigger_value, uint64_t flags);
+
+/*
+ * The longest access that the callbacks take whole: 8 (as it is at first), 16, 32 or 64 bytes. Longer ones, and those
+ * that are not naturally aligned, come in naturally aligned pieces up to it. Not while the device is started, so at the latest in
+ * `start`, nor in tear-down: HV_E_INVALID_STATE. HV_E_INVALID_HANDLE; _2, HV_E_NO_SUCH_BAR (also I/O); _3.
+ */
+hv_status_t hv_bar_set_access_bytes(struct hv_device *device, enum hv_bar bar,
+                                    uint32_t bytes) MUST_CHECK;
 
 /*
  * ---- guest memory ----

@@ -114,6 +114,7 @@ hv_status_t inspect_bar(struct hv_device *device, enum hv_bar bar, struct hv_bar
         .trapped_reads = state->trapped_reads,
         .trapped_writes = state->trapped_writes,
         .callback_failures = state->callback_failures,
+        .rings = __atomic_load_n(&state->rings, __ATOMIC_RELAXED),
     };
     lock_release(&device->lock);
     return HV_OK;
@@ -240,7 +241,10 @@ void inspect_totals(struct hv_device *device, struct inspect_totals *totals)
         .sections = section_live_count(),
         .views = view_live_count(),
         .apertures = device->apertures.count,
+        .events = event_live_count(),
     };
+    for (unsigned i = 0; i < HV_BAR_COUNT; i++)
+        totals->doorbells += device->bar[i].doorbells;
     for (unsigned slot = 0; slot < host->slot_end; slot++)
         if (host->slot[slot])
             totals->ranges += host->slot[slot]->range_count;

@@ -21,6 +21,7 @@ struct hv_bar_stats {
     uint64_t trapped_reads;
     uint64_t trapped_writes;
     uint64_t callback_failures;
+    uint64_t rings; /* writes that doorbells took */
 };
 
 /* HV_E_INVALID_PARAMETER_2, HV_E_NO_SUCH_BAR (absent or upper half). */
@@ -60,6 +61,8 @@ struct inspect_totals {
     uint64_t ranges;
     uint64_t views;     /* and I/O mappings and apertures, of everybody */
     uint64_t apertures; /* of the device */
+    uint64_t doorbells; /* likewise */
+    uint64_t events;    /* of everybody */
 };
 
 /* Gives back what is kept warm first, so that two counts can be compared exactly. */

@@ -112,7 +112,18 @@ void records_carve(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
                    struct records_change *change);
 
 /* Put a range into an empty place. `below`: its neighbour, or NULL when it has none below. */
-void records_insert(struct hv_range *range, struct hv_range *below);
+static inline void records_insert(struct hv_range *range, struct hv_range *below)
+{
+    struct hv_bar_state *bar = range->bar;
+
+    tree_insert_after(&bar->ranges, below ? &below->node : NULL, &range->node);
+    range->listed = true;
+    bar->device->range_count++;
+    if (UNLIKELY(!bar->has_leaves)) { /* before the first one */
+        bar->has_leaves = true;
+        bar_update_handler(bar);
+    }
+}
 
 /* Aim a range that fills the window at other pages. Its old types are forgotten, its old reference stays. */
 void records_retarget(struct hv_range *range, struct section *section, uint64_t section_page,

@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "hv/base/bits.h"
+#include "hv/pci/doorbell.h"
 
 #define NOINLINE __attribute__((noinline))
 #define KNOWN_FLAGS                                                               \
@@ -283,16 +284,16 @@ static hv_status_t retarget(struct change *change, struct hv_mmio_op *op, struct
 }
 
 /*
- * Can ops like the one of `before` be told by a look? They can when both sections have one type only, the same: nothing can
- * be refused then, nobody else can name the frames, and no cache line matters.
+ * Can ops like the one of `before` be told by a look? They can when both sections have one type only, the same, and no
+ * page has a doorbell: nothing can be refused then, nobody else can name the frames, and no cache line matters.
  */
 static bool is_plain_swap(const struct change *change, const struct records_change *before)
 {
     const struct ledger *from = section_facts(before->old_section)->ledger;
     const struct ledger *to = section_facts(change->section)->ledger;
 
-    return from != to && ledger_is_plain(from) && ledger_is_plain(to) &&
-           from->plain_type == MEMTYPE_WB && to->plain_type == MEMTYPE_WB &&
+    return from != to && change->bar->doorbells == 0 && ledger_is_plain(from) &&
+           ledger_is_plain(to) && from->plain_type == MEMTYPE_WB && to->plain_type == MEMTYPE_WB &&
            change->bar->bytes == change->bar->max_bytes;
 }
 
@@ -394,6 +395,9 @@ static hv_status_t create_in_section(struct change *change, struct hv_mmio_op *o
     if (status != HV_OK)
         return status;
     if (overlap && !replaces)
+        return HV_E_CONFLICTING_ADDRESSES;
+    if (UNLIKELY(change->bar->doorbells != 0) && (op->flags & HV_MMIO_WRITEABLE) &&
+        doorbell_in_pages(change->bar, op->bar_page, op->page_count))
         return HV_E_CONFLICTING_ADDRESSES;
     if (UNLIKELY(change->gone_types & ~(1u << wish.memtype)))
         stop_vps(change);

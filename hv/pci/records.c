@@ -78,32 +78,13 @@ int64_t records_carve_count(const struct hv_bar_state *bar, uint64_t first, uint
     return count;
 }
 
-static void list(struct hv_range *range, struct hv_range *below)
-{
-    struct hv_bar_state *bar = range->bar;
-
-    tree_insert_after(&bar->ranges, below ? &below->node : NULL, &range->node);
-    range->listed = true;
-    bar->device->range_count++;
-}
-
-static void unlist(struct hv_range *range)
+void records_remove(struct hv_range *range)
 {
     struct hv_bar_state *bar = range->bar;
 
     tree_remove(&bar->ranges, &range->node);
     range->listed = false;
     bar->device->range_count--;
-}
-
-void records_insert(struct hv_range *range, struct hv_range *below)
-{
-    list(range, below);
-}
-
-void records_remove(struct hv_range *range)
-{
-    unlist(range);
 }
 
 /* `tail` becomes what lies from `page` on. */
@@ -121,13 +102,13 @@ static void cut(struct hv_range *range, uint64_t page, struct hv_range *tail)
         .typed = true,
     };
     mapping_split(&range->map, pages, &tail->map);
-    list(tail, range);
+    records_insert(tail, range);
 }
 
 static void uncut(struct hv_range *range, struct hv_range *tail)
 {
     ASSERT(range != NULL);
-    unlist(tail);
+    records_remove(tail);
     mapping_unsplit(&range->map, &tail->map);
     record_free(tail);
 }
@@ -145,7 +126,7 @@ void records_carve(struct hv_bar_state *bar, uint64_t first, uint64_t pages,
         next = range_of(tree_next(&range->node));
         if (next && next->node.key >= first + pages)
             next = NULL;
-        unlist(range);
+        records_remove(range);
         range->next = change->gone;
         change->gone = range;
     }
@@ -189,7 +170,7 @@ void records_undo(struct hv_bar_state *bar, uint64_t first, struct records_chang
         return;
     }
     if (range) {
-        unlist(range);
+        records_remove(range);
         mapping_remove(&range->map);
         section_ref_undo(range->map.section, SECTION_USER_RANGE);
         record_free(range);
@@ -199,7 +180,7 @@ void records_undo(struct hv_bar_state *bar, uint64_t first, struct records_chang
         if (!range->typed)
             mapping_add(&range->map, NULL);
         range->typed = true;
-        list(range, range_of(tree_find_le(&bar->ranges, range->node.key)));
+        records_insert(range, range_of(tree_find_le(&bar->ranges, range->node.key)));
     }
     /* What was split off at the end first: it may be a part of what was split off before. */
     if (change->cut[1])

@@ -84,15 +84,20 @@ static void print_bar(const struct hv_bar_state *bar, gpa_t unused)
         next = node->key + range->map.pages;
     }
     print_hole(bar, next, bar->bytes >> PAGE_SHIFT);
+    if (bar->doorbells != 0)
+        log_line("pci", "00:%02x.0 %s has %u doorbells", bar->device->slot, bar_name(bar->index),
+                 (unsigned)bar->doorbells);
 }
 
 static void print_bar_stats(const struct hv_bar_state *bar, gpa_t unused)
 {
     (void)unused;
-    log_line("pci", "00:%02x.0 %s %llu direct pages, %llu trapped reads, %llu writes, %llu failed",
-             bar->device->slot, bar_name(bar->index), (unsigned long long)range_direct_pages(bar),
-             (unsigned long long)bar->trapped_reads, (unsigned long long)bar->trapped_writes,
-             (unsigned long long)bar->callback_failures);
+    log_line(
+        "pci",
+        "00:%02x.0 %s %llu direct pages, %llu trapped reads, %llu writes, %llu failed, %llu rung",
+        bar->device->slot, bar_name(bar->index), (unsigned long long)range_direct_pages(bar),
+        (unsigned long long)bar->trapped_reads, (unsigned long long)bar->trapped_writes,
+        (unsigned long long)bar->callback_failures, (unsigned long long)bar->rings);
 }
 
 /* The BAR and range, or hole, that answer for a guest-physical address. */

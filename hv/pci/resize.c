@@ -1,4 +1,7 @@
-/* BARs whose size the guest chooses: the Resizable BAR capability, which is the core's. */
+/*
+ * What a device chooses for a BAR before it starts: a size that the guest may change (the Resizable BAR capability, which is
+ * the core's), and the length of accesses.
+ */
 #include "hv/pci/device.h"
 
 #include "hv/pci/bus.h"
@@ -107,20 +110,19 @@ void resize_write(struct hv_device *device, uint32_t offset, uint32_t value)
     lock_release(&device->lock);
 }
 
-/* ---- the device's call ---- */
+/* ---- the device's calls ---- */
 
-static hv_status_t make_resizable(struct hv_device *device, enum hv_bar index, uint64_t sizes)
+static hv_status_t set_access_bytes(struct hv_bar_state *bar, uint64_t bytes)
 {
-    struct hv_bar_state *bar;
-    hv_status_t status;
+    if (bytes < 8 || bytes > 64 || !IS_POW2(bytes))
+        return HV_E_INVALID_PARAMETER_3;
+    bar->access_bytes = bytes == 8 ? 0 : (uint8_t)bytes;
+    return HV_OK;
+}
 
-    /* Before the guest can have chosen a size: not while it runs with the device. */
-    if (device->state == HV_DEVICE_STARTED || device->state >= HV_DEVICE_TEARING_DOWN)
-        return HV_E_INVALID_STATE;
-    status = device_memory_bar(device, index, &bar);
-    if (status != HV_OK)
-        return status;
-    if (index == HV_BAR_ROM)
+static hv_status_t make_resizable(struct hv_bar_state *bar, uint64_t sizes)
+{
+    if (bar->index == HV_BAR_ROM)
         return HV_E_NO_SUCH_BAR;
     if ((sizes & ~SIZES_KNOWN) != 0 || !is_offered(sizes, bar->bytes))
         return HV_E_INVALID_PARAMETER_3;
@@ -131,16 +133,33 @@ static hv_status_t make_resizable(struct hv_device *device, enum hv_bar index, u
     return HV_OK;
 }
 
-hv_status_t hv_bar_make_resizable(struct hv_device *device, enum hv_bar bar, uint64_t sizes)
+/* Before the guest can have seen it otherwise: not while it runs with the device. */
+static __attribute__((noinline)) hv_status_t
+choose(struct hv_device *device, enum hv_bar index,
+       hv_status_t (*set)(struct hv_bar_state *bar, uint64_t value), uint64_t value)
 {
-    hv_status_t status;
+    struct hv_bar_state *bar;
+    hv_status_t status = HV_E_INVALID_STATE;
 
     if (!device_is_known(device))
         return HV_E_INVALID_HANDLE;
     lock_acquire(&device->host->lock);
     lock_acquire(&device->lock);
-    status = make_resizable(device, bar, sizes);
+    if (device->state != HV_DEVICE_STARTED && device->state < HV_DEVICE_TEARING_DOWN)
+        status = device_memory_bar(device, index, &bar);
+    if (status == HV_OK)
+        status = set(bar, value);
     lock_release(&device->lock);
     lock_release(&device->host->lock);
     return status;
+}
+
+hv_status_t hv_bar_make_resizable(struct hv_device *device, enum hv_bar bar, uint64_t sizes)
+{
+    return choose(device, bar, make_resizable, sizes);
+}
+
+hv_status_t hv_bar_set_access_bytes(struct hv_device *device, enum hv_bar bar, uint32_t bytes)
+{
+    return choose(device, bar, set_access_bytes, bytes);
 }

@@ -5,6 +5,7 @@
 #include "hv/base/string.h"
 #include "hv/mem/window.h"
 #include "hv/pci/inspect.h"
+#include "hv/pci/doorbell.h"
 
 #define CLOCK_STEP 10u
 
@@ -142,8 +143,9 @@ uint64_t fake_vm_read(struct vm *vm, uint64_t gpa, unsigned bytes)
 void fake_vm_write(struct vm *vm, uint64_t gpa, unsigned bytes, uint64_t value)
 {
     const struct mmio_handler *handler;
+    const struct hv_bar_state *bar;
     struct pt_leaf leaf;
-    uint64_t offset;
+    uint64_t offset, rings;
 
     if (has_leaf(vm, gpa, PT_R | PT_W, &leaf)) {
         fake_vm_way = FAKE_DIRECT;
@@ -152,8 +154,18 @@ void fake_vm_write(struct vm *vm, uint64_t gpa, unsigned bytes, uint64_t value)
         return;
     }
     handler = find_region(vm, gpa, &offset);
-    if (handler)
-        handler->write(handler->owner, offset, bytes, value & ones_of(bytes));
+    if (!handler)
+        return;
+    value &= ones_of(bytes);
+    if (!IS_ALIGNED(offset, bytes) || handler->write_whole != doorbell_write) {
+        handler->write(handler->owner, offset, bytes, value);
+        return;
+    }
+    bar = handler->owner;
+    rings = bar->rings;
+    handler->write_whole(handler->owner, offset, bytes, value);
+    if (bar->rings != rings)
+        fake_vm_way = FAKE_RANG;
 }
 
 static const struct vm_port *find_port(const struct vm *vm, uint16_t port)

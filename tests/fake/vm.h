@@ -32,7 +32,7 @@ uint64_t fake_vm_read(struct vm *vm, uint64_t gpa, unsigned bytes);
 void fake_vm_write(struct vm *vm, uint64_t gpa, unsigned bytes, uint64_t value);
 
 /* The way of the last access. */
-enum fake_way { FAKE_DIRECT, FAKE_TRAPPED, FAKE_NOBODY };
+enum fake_way { FAKE_DIRECT, FAKE_TRAPPED, FAKE_NOBODY, FAKE_RANG };
 extern enum fake_way fake_vm_way;
 
 /* Port access; nobody: ones, or dropped. */

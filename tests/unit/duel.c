@@ -350,8 +350,8 @@ void duel_open(const struct duel_config *config)
     }
     duel_views_open();
     make_devices();
-    assert_int_equal(handle_create_event(&duel.event), HV_OK);
-    assert_int_equal(handle_create_event(&duel.stale), HV_OK);
+    assert_int_equal(hv_event_create(HV_EVENT_AUTO_RESET, NULL, NULL, &duel.event), HV_OK);
+    assert_int_equal(hv_event_create(HV_EVENT_AUTO_RESET, NULL, NULL, &duel.stale), HV_OK);
     assert_int_equal(hv_handle_close(duel.stale), HV_OK);
     if (config->watch) {
         watch_start_pages(&world.vm.tables, duel_check_run);

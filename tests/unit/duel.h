@@ -48,6 +48,7 @@ enum duel_kind {
     DUEL_CLOSE,
     DUEL_COMMIT,
     DUEL_ACCESS, /* of the guest */
+    DUEL_BELL,   /* of a page, comes or goes */
     DUEL_VIEW,
     DUEL_UNVIEW,
     DUEL_IO,
@@ -59,7 +60,7 @@ struct duel_op {
     uint8_t device; /* MODEL_NO_DEVICE: a pointer that is none */
     enum hv_bar bar;
     /*
-     * COMMAND: on; BAR_WRITE: dword; MOVE: base; RESIZE: n of 2^(20 + n) bytes; ACCESS: is a write; VIEW: an address or 0; UNVIEW, UNIO: an offset;
+     * COMMAND: on; BAR_WRITE: dword; MOVE: base; RESIZE: n of 2^(20 + n) bytes; ACCESS: is a write; BELL: comes; VIEW: an address or 0; UNVIEW, UNIO: an offset;
      * IO: the first byte
      */
     uint64_t value;
@@ -69,7 +70,7 @@ struct duel_op {
     uint8_t handle;  /* SECTION and OPEN: where it goes; CLOSE, COMMIT, VIEW */
     uint8_t object;  /* OPEN: which; SECTION: the template; VIEW to UNIO: of the model's views */
     unsigned calls;  /* in call[] */
-    /* CALL: the first; COMMIT, ACCESS, VIEW: the pages of the first */
+    /* CALL: the first; COMMIT, ACCESS, BELL, VIEW: the pages of the first */
     struct model_call call[MODEL_CALLS];
 };
 

@@ -279,6 +279,23 @@ static void check_type(unsigned object, uint32_t unit)
         assert_int_equal(memtype, want);
 }
 
+/* Frames that doorbells take: one for each device that has some. */
+static uint64_t check_bells(void)
+{
+    uint64_t frames = 0;
+
+    for (unsigned i = 0; i < MODEL_DEVICES; i++) {
+        const struct model_device *d = &duel.model.device[i];
+        unsigned bells = 0;
+
+        for (unsigned bar = 0; bar < HV_BAR_COUNT; bar++)
+            bells += world.probe[i].device->bar[bar].doorbells;
+        assert_int_equal(bells, d->bells);
+        frames += bells != 0;
+    }
+    return frames;
+}
+
 static void check_sections(void)
 {
     uint64_t live = 0, pages = 0;
@@ -296,7 +313,8 @@ static void check_sections(void)
     }
     assert_int_equal(section_live_count(), live);
     assert_int_equal(section_ram_pages(), pages << duel.config.shift);
-    assert_int_equal(hv_frames.free_pages, duel.free_frames - (pages << duel.config.shift));
+    assert_int_equal(hv_frames.free_pages,
+                     duel.free_frames - (pages << duel.config.shift) - check_bells());
     for (unsigned i = 0; i < MODEL_HANDLES; i++) {
         const struct model_object *o = &duel.model.object[duel.model.handle[i].object];
         struct hv_section_info info;

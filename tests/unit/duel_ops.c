@@ -464,6 +464,10 @@ size_t duel_decode(const uint8_t *bytes, size_t count, struct duel_op *op)
         op->kind = DUEL_IO;
     } else if (bytes[0] < 246) {
         op->kind = DUEL_UNIO;
+    } else if (bytes[0] >= 253) {
+        op->kind = DUEL_BELL;
+        op->value = bytes[14] % 4 != 0;
+        op->call[0].page = (uint64_t)(bytes[2] % 128) << duel.config.shift;
     } else {
         op->kind = DUEL_ACCESS;
         op->value = bytes[14] & 1;
@@ -504,9 +508,9 @@ static void describe_call(char *text, size_t bytes, const struct model_call *cal
 
 void duel_describe(char *text, size_t bytes, const struct duel_op *op)
 {
-    static const char *const names[] = {"call",   "batch",   "command", "bar write", "move",
-                                        "resize", "section", "open",    "close",     "commit",
-                                        "access", "view",    "unview",  "io",        "unio"};
+    static const char *const names[] = {
+        "call",  "batch",  "command", "bar write", "move", "resize", "section", "open",
+        "close", "commit", "access",  "doorbell",  "view", "unview", "io",      "unio"};
     char part[160];
     size_t used = 0;
 
@@ -522,8 +526,11 @@ void duel_describe(char *text, size_t bytes, const struct duel_op *op)
         }
         break;
     case DUEL_ACCESS:
+    case DUEL_BELL:
         SAY("BAR%u page 0x%llx %s", (unsigned)op->bar, (unsigned long long)op->call[0].page,
-            op->value ? "write" : "read");
+            op->kind == DUEL_BELL ? op->value ? "comes" : "goes"
+            : op->value           ? "write"
+                                  : "read");
         break;
     case DUEL_COMMIT:
         SAY("handle %u page 0x%llx count 0x%llx", op->handle,

@@ -372,6 +372,55 @@ static void step_config(const struct duel_op *op)
     duel_verdict(HV_OK, HV_OK);
 }
 
+/* ---- doorbells ---- */
+
+#define BELL_OFFSET 0x808u /* in its page; other writes of the duel go elsewhere */
+#define BELL_VALUE  0x600dbe11u
+
+static hv_status_t bell_real(const struct duel_op *op)
+{
+    struct hv_device *d = device_of(op->device);
+    uint64_t offset = op->call[0].page * PAGE_BYTES + BELL_OFFSET;
+
+    if (!op->value)
+        return hv_doorbell_unregister(d, op->bar, offset, BELL_VALUE, HV_DOORBELL_DWORD);
+    return hv_doorbell_register(d, op->bar, offset, BELL_VALUE, HV_DOORBELL_DWORD, duel.event);
+}
+
+/* What is registered rings, if the guest can reach it; what is not goes to the device. */
+static void ring(const struct duel_op *op)
+{
+    const struct model_bar *bar = &duel.model.device[op->device].bar[op->bar];
+    uint64_t count, page = op->call[0].page;
+
+    if (!bar->live || page >= bar->bytes >> PAGE_SHIFT ||
+        (bar->page[page >> duel.config.shift].flags & HV_MMIO_WRITEABLE))
+        return;
+    fake_vm_write(&world.vm, bar->live_base + page * PAGE_BYTES + BELL_OFFSET, 4, BELL_VALUE);
+    assert_int_equal(hv_event_take(duel.event, &count), HV_OK);
+    assert_int_equal(count, bar->bell[page >> duel.config.shift]);
+    assert_int_equal(fake_vm_way, count != 0 ? FAKE_RANG : FAKE_TRAPPED);
+}
+
+static void step_bell(const struct duel_op *op)
+{
+    hv_status_t got, want, undo;
+
+    want = model_bell(&duel.model, op->device, op->bar, op->call[0].page, op->value != 0);
+    duel_begin(false);
+    got = bell_real(op);
+    if (duel_gave_up(got))
+        return;
+    if (got == HV_E_NO_MEMORY && want == HV_OK && hv_frames.free_pages == 0) {
+        undo = model_bell(&duel.model, op->device, op->bar, op->call[0].page, false);
+        assert_int_equal(undo, HV_OK);
+        want = got;
+    }
+    duel_verdict(got, want);
+    if (got != HV_E_NO_SUCH_BAR)
+        ring(op);
+}
+
 void duel_step_known(const struct duel_op *op)
 {
     if (duel_faults)
@@ -404,6 +453,9 @@ void duel_step_known(const struct duel_op *op)
         break;
     case DUEL_ACCESS:
         step_access(op);
+        break;
+    case DUEL_BELL:
+        step_bell(op);
         break;
     case DUEL_VIEW:
     case DUEL_UNVIEW:

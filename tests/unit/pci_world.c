@@ -140,7 +140,8 @@ static hv_status_t on_write(void *context, enum hv_bar bar, uint64_t offset, uin
     see_access(probe, bar, offset, length);
     probe->writes++;
     probe->last_value = 0;
-    memcpy(&probe->last_value, buffer, length);
+    memcpy(&probe->last_value, buffer, length < 8 ? length : 8);
+    memcpy(probe->last_bytes, buffer, length);
     if (probe->in_write)
         probe->in_write(probe);
     return probe->access;

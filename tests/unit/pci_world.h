@@ -33,6 +33,7 @@ struct probe {
     uint32_t string_count;
     enum hv_bar last_bar;
     uint64_t last_offset, last_length, last_value;
+    uint8_t last_bytes[64];
     uint32_t config_reads, config_writes, config_offset, config_value;
     uint32_t config_word; /* the dword at 0x40 */
 };

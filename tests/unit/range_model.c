@@ -169,7 +169,7 @@ static hv_status_t create_in(struct model *m, struct model_bar *bar, const struc
     uint32_t units = (uint32_t)(call->count >> m->machine.shift);
     uint32_t section_unit = (uint32_t)(call->section_page >> m->machine.shift);
     uint32_t flag = (call->flags & HV_MMIO_MT_MASK) >> 4;
-    bool occupied = false;
+    bool occupied = false, rings = false;
     hv_status_t status;
     uint8_t type;
 
@@ -178,6 +178,7 @@ static hv_status_t create_in(struct model *m, struct model_bar *bar, const struc
         const struct model_page *page = &bar->page[from + i];
 
         occupied |= page->object != 0;
+        rings |= bar->bell[from + i];
         if (page->object != 0 && (call->flags & HV_MMIO_REPLACE))
             drop_type(m, page->object - 1u, page->section_unit);
     }
@@ -192,6 +193,8 @@ static hv_status_t create_in(struct model *m, struct model_bar *bar, const struc
     if (status != HV_OK)
         return status;
     if (occupied && !(call->flags & HV_MMIO_REPLACE))
+        return HV_E_CONFLICTING_ADDRESSES;
+    if (rings && (call->flags & HV_MMIO_WRITEABLE))
         return HV_E_CONFLICTING_ADDRESSES;
     punch(m, bar, from, from + units);
     for (uint32_t i = 0; i < units; i++) {
@@ -250,6 +253,31 @@ static hv_status_t unmap(struct model *m, struct model_bar *bar, const struct mo
         return HV_E_OUT_OF_RANGE;
     punch(m, bar, (uint32_t)(call->page >> m->machine.shift),
           (uint32_t)((call->page + call->count) >> m->machine.shift));
+    return HV_OK;
+}
+
+hv_status_t model_bell(struct model *m, unsigned device, enum hv_bar index, uint64_t page,
+                       bool come)
+{
+    struct model_device *d = &m->device[device];
+    struct model_bar *bar;
+    uint64_t unit = page >> m->machine.shift;
+    hv_status_t status = check_bar(m, device, index, &bar);
+
+    if (status != HV_OK)
+        return status;
+    if (!come && (unit >= bar->units || !bar->bell[unit]))
+        return HV_E_NOT_FOUND;
+    if (come && !fits(page, 1, bar->bytes >> PAGE_SHIFT))
+        return HV_E_OUT_OF_RANGE;
+    if (come && bar->bell[unit])
+        return HV_E_ALREADY_EXISTS;
+    if (come && bar->page[unit].object != 0 && (bar->page[unit].flags & HV_MMIO_WRITEABLE))
+        return HV_E_CONFLICTING_ADDRESSES;
+    if (come && d->bells == HV_DOORBELLS_PER_DEVICE)
+        return HV_E_QUOTA;
+    bar->bell[unit] = come;
+    d->bells += come ? 1u : -1u;
     return HV_OK;
 }
 

@@ -75,10 +75,12 @@ struct model_bar {
     uint8_t device, index;
     uint64_t ranges, mapped; /* units */
     struct model_page page[MODEL_UNITS];
+    bool bell[MODEL_UNITS]; /* the unit's first page has a doorbell */
 };
 
 struct model_device {
     bool memory_enabled;
+    unsigned bells;
     struct model_bar bar[HV_BAR_COUNT];
 };
 
@@ -137,6 +139,10 @@ void model_command_write(struct model *m, unsigned device, bool memory);
 
 /* Pages [page, page + count) through a handle; the frames are the caller's to tell afterwards. */
 hv_status_t model_commit(const struct model *m, unsigned handle, uint64_t page, uint64_t count);
+
+/* The doorbell of a page, the first one of its unit, comes or goes. */
+hv_status_t model_bell(struct model *m, unsigned device, enum hv_bar index, uint64_t page,
+                       bool come);
 
 /* A handle more, a handle less. Of open: `object` need not be live. */
 hv_status_t model_open(struct model *m, unsigned object, unsigned handle, uint32_t access);

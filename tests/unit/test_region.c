@@ -257,7 +257,7 @@ static void test_pieces(void **state)
                 unsigned left = length;
 
                 while (left > 0) {
-                    unsigned piece = mmio_piece_bytes(at, left);
+                    unsigned piece = mmio_piece_bytes(at, left, 8);
 
                     assert_true(piece == 1 || piece == 2 || piece == 4 || piece == 8);
                     assert_true(piece <= left);
