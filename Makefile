@@ -38,16 +38,16 @@ endif
 # Every source by name, per room. `make lint` fails when a file of a room is missing here.
 
 BASE_SRCS    := hv/base/log.c hv/base/status.c hv/base/string.c hv/base/tree.c
-X86_SRCS     := hv/x86/desc.c hv/x86/isr.asm hv/x86/mtrr.c
+X86_SRCS     := hv/x86/desc.c hv/x86/isr.asm hv/x86/mtrr.c hv/x86/vector.asm
 EPT_SRCS     := ept/ept.c ept/format.c ept/join.c ept/map.c ept/memtype.c ept/pool.c ept/report.c ept/unmap.c
-MEM_SRCS     := hv/mem/backing.c hv/mem/blocks.c hv/mem/commit.c hv/mem/extents.c hv/mem/frames.c \
+MEM_SRCS     := hv/mem/backing.c hv/mem/blocks.c hv/mem/commit.c hv/mem/event.c hv/mem/extents.c hv/mem/frames.c \
                 hv/mem/handle.c hv/mem/io_space.c hv/mem/ledger.c hv/mem/mapping.c hv/mem/section.c \
                 hv/mem/section_bytes.c hv/mem/slab.c hv/mem/space.c hv/mem/space_view.c hv/mem/view.c \
                 hv/mem/view_area.c hv/mem/view_record.c hv/mem/window.c
-MMIO_SRCS    := hv/mmio/insn.c hv/mmio/region.c
-VM_SRCS      := hv/vm/cpuid.c hv/vm/create.c hv/vm/exit.c hv/vm/host_irq.c hv/vm/io.c hv/vm/loader.c hv/vm/memtype.c \
-                hv/vm/mmio.c hv/vm/msr.c hv/vm/pause.c hv/vm/platform.c hv/vm/vm.c hv/vm/walk.c
-PCI_SRCS     := hv/pci/bar.c hv/pci/bus.c hv/pci/config.c hv/pci/device.c hv/pci/edges.c hv/pci/guest_memory.c \
+MMIO_SRCS    := hv/mmio/alu.c hv/mmio/emulate.c hv/mmio/insn.c hv/mmio/opcodes.c hv/mmio/region.c hv/mmio/strings.c
+VM_SRCS      := hv/vm/access.c hv/vm/cpuid.c hv/vm/create.c hv/vm/exit.c hv/vm/host_irq.c hv/vm/io.c hv/vm/loader.c \
+                hv/vm/memtype.c hv/vm/mmio.c hv/vm/msr.c hv/vm/pause.c hv/vm/platform.c hv/vm/trail.c hv/vm/vm.c hv/vm/walk.c
+PCI_SRCS     := hv/pci/bar.c hv/pci/bus.c hv/pci/config.c hv/pci/device.c hv/pci/doorbell.c hv/pci/edges.c hv/pci/guest_memory.c \
                 hv/pci/inspect.c hv/pci/leaves.c hv/pci/range.c hv/pci/range_create.c hv/pci/records.c \
                 hv/pci/report.c hv/pci/resize.c
 CONSOLE_SRCS := hv/console/panic.c hv/console/report.c
@@ -57,7 +57,8 @@ SVM_SRCS     := hv/svm/caps.c hv/svm/entry.asm hv/svm/insn.c hv/svm/memtype.c hv
 HOST_SRCS    := drivers/host/acpi.c drivers/host/apic.c drivers/host/hostpci.c drivers/host/hostpci_config.c \
                 drivers/host/screen.c drivers/host/screen_font.c drivers/host/uart.c
 VIRTUAL_SRCS := drivers/virtual/lab.c drivers/virtual/lab_bench.c drivers/virtual/lab_commands.c \
-                drivers/virtual/lab_mapping.c drivers/virtual/lab_options.c drivers/virtual/lab_range.c drivers/virtual/lab_section.c
+                drivers/virtual/lab_event.c drivers/virtual/lab_mapping.c drivers/virtual/lab_neighbours.c drivers/virtual/lab_options.c \
+                drivers/virtual/lab_range.c drivers/virtual/lab_section.c
 BOOT_SRCS    := boot/bootmap.c boot/config.c boot/console.c boot/entry.c boot/hostdev.c boot/main.c boot/memmap.c \
                 boot/memory.c boot/uefi.c
 
@@ -127,8 +128,15 @@ packages:
 $(OUT)/%.o: %.c Makefile | packages
 	$(Q)mkdir -p $(@D)
 	$(say) $(CC_NAME) $<
-	$(Q)$(CC) $(IMAGE_CFLAGS) $(LTO_CFLAGS) $(FILE_CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(IMAGE_CFLAGS) $(OPTIMISE) $(LTO_CFLAGS) $(FILE_CFLAGS) -MMD -MP -c $< -o $@
 
+# What runs once, or to tell what happened, is compiled for few bytes.
+SMALL := $(BOOT_SRCS) $(CONSOLE_SRCS) $(HOST_SRCS) \
+         $(filter-out drivers/virtual/lab.c drivers/virtual/lab_bench.c,$(VIRTUAL_SRCS)) hv/base/log.c \
+         hv/mem/section_bytes.c hv/mem/space.c hv/pci/config.c hv/pci/inspect.c hv/pci/report.c hv/pci/resize.c \
+         hv/svm/caps.c hv/svm/insn.c hv/svm/setup.c hv/svm/state.c hv/vm/create.c hv/vm/io.c hv/vm/loader.c \
+         hv/vm/memtype.c hv/vm/msr.c hv/vm/platform.c hv/vmx/caps.c hv/vmx/setup.c hv/vmx/state.c hv/x86/desc.c hv/x86/mtrr.c
+$(patsubst %.c,$(OUT)/%.o,$(SMALL)): OPTIMISE := -Os
 $(OUT)/boot/%.o: FILE_CFLAGS := $(EFI_CFLAGS)
 $(OUT)/hv/base/string.o: FILE_CFLAGS := $(STRING_CFLAGS)
 
@@ -244,13 +252,17 @@ coverage:
 	    $(MAKE) --no-print-directory PACKAGES=none HOST_DIR=build/coverage HOST_EXTRA="$(COVERAGE_CFLAGS)" units && \
 	    $(PYTHON) tests/tools/coverage.py
 
-# What takes longer than a test may: millions of operations against the model, and each fuzzer for ten minutes.
+# What takes longer than a test may: millions of operations against the model, millions of instructions against the
+# host's CPU and Unicorn, and each fuzzer for ten minutes.
 NIGHTLY_OPS     ?= 1000000
+NIGHTLY_CASES   ?= 5000000
 NIGHTLY_SECONDS ?= 600
 .PHONY: nightly
 nightly:
 	$(Q)bash tests/tools/deps.sh test && $(MAKE) --no-print-directory PACKAGES=none unit-programs && \
 	    MODEL_TALK=1 MODEL_SEED=$${MODEL_SEED:-$$(date +%s)} MODEL_OPS=$(NIGHTLY_OPS) $(HOST_DIR)/tests/unit/test_model && \
+	    DIFF_SEED=$${DIFF_SEED:-$$(date +%s)} DIFF_NATIVE=$(NIGHTLY_CASES) $(HOST_DIR)/tests/unit/test_native && \
+	    DIFF_SEED=$${DIFF_SEED:-$$(date +%s)} DIFF_UNICORN=$(NIGHTLY_CASES) $(HOST_DIR)/tests/unit/test_unicorn && \
 	    for fuzzer in $(FUZZERS); do \
 	        $(MAKE) --no-print-directory fuzz FUZZ=$$fuzzer SECONDS=$(NIGHTLY_SECONDS) || exit 1; done
 
@@ -273,7 +285,7 @@ help:
 	@echo 'make mutants   break the code on purpose, one patch at a time: each must turn a test red'
 	@echo 'make coverage  branches that the host tests take, file by file, and build/coverage/index.html'
 	@echo 'make fuzz      search with libFuzzer: FUZZ=api SECONDS=60'
-	@echo 'make nightly   millions of operations against the model, then every fuzzer: NIGHTLY_OPS=, NIGHTLY_SECONDS='
+	@echo 'make nightly   millions of operations and instructions, then every fuzzer: NIGHTLY_OPS=, _CASES=, _SECONDS='
 	@echo 'make clean     remove build/'
 	@echo 'V=1 shows the commands'
 

@@ -26,14 +26,14 @@ static void print_registers(const struct vp *vp, const struct vp_state *s)
 
 static void print_instruction(const struct insn *insn)
 {
-    static const char *const ops[] = {"load", "store", "store immediate"};
-
-    log_line("vm", "  decoded: %s of %u bytes, instruction of %u bytes", ops[insn->op], insn->bytes,
-             insn->length);
+    log_line("vm", "  decoded: %s, %u bytes of memory, instruction of %u bytes", insn_name(insn),
+             insn->bytes, insn->length);
 }
 
-static void print_code(struct vm *vm, const struct guest_paging *paging, uint64_t rip)
+static void print_code(struct vm *vm, const struct guest_paging *paging,
+                       const struct vp_state *state)
 {
+    uint64_t rip = vp_code_address(state);
     uint8_t code[INSN_MAX_BYTES];
     char text[INSN_MAX_BYTES * 3 + 1] = "";
     struct guest_walk walk;
@@ -48,7 +48,7 @@ static void print_code(struct vm *vm, const struct guest_paging *paging, uint64_
     for (unsigned i = 0; i < bytes; i++)
         format(text + i * 3, 4, " %02x", code[i]);
     log_line("vm", "  code%s", text);
-    if (insn_decode(code, bytes, &insn) == INSN_OK)
+    if (insn_decode(code, bytes, vp_code_mode(state), &insn) == INSN_OK)
         print_instruction(&insn);
 }
 
@@ -96,10 +96,10 @@ void report_guest(const struct vp *vp)
     struct guest_walk walk;
 
     hv_backend->state_get(vp, &state);
-    paging = (struct guest_paging){state.cr0, state.cr3, state.efer};
+    paging = vp_paging(&state);
     print_registers(vp, &state);
-    print_code(vp->vm, &paging, state.rip);
-    if (guest_walk(vp->vm, &paging, GVA(state.rip), &walk) == WALK_OK)
+    print_code(vp->vm, &paging, &state);
+    if (guest_walk(vp->vm, &paging, GVA(vp_code_address(&state)), &walk) == WALK_OK)
         pt_dump_walk(&vp->vm->tables, walk.gpa.v, "vm");
 }
 
@@ -114,7 +114,7 @@ void report_stop(const struct vm *vm)
         return;
     memory = exit->reason == HV_EXIT_MEMORY;
     hv_backend->state_get(vm->vp, &state);
-    paging = (struct guest_paging){state.cr0, state.cr3, state.efer};
+    paging = vp_paging(&state);
     log_line("vm", "VM %u: %s", vm->id, vm_stop_text(vm->stop));
     if (vm->stop != VM_STOP_PAUSED) /* that one comes between two exits */
         log_line("vm", "  exit: %s (raw reason %#x, info %#llx)", hv_exit_name(exit->reason),
@@ -122,7 +122,7 @@ void report_stop(const struct vm *vm)
     if (memory)
         print_access(&exit->memory);
     print_registers(vm->vp, &state);
-    print_code(vm->vp->vm, &paging, state.rip);
+    print_code(vm->vp->vm, &paging, &state);
     if (memory)
         print_walks(vm->vp->vm, &paging, &exit->memory);
     if (vm->stop == VM_STOP_ENTRY_FAILURE || vm->stop == VM_STOP_UNEXPECTED)

@@ -17,7 +17,8 @@ static bool is_code_64(const struct vmcb *vmcb)
 static unsigned fetch(const struct vp *vp, uint8_t bytes[MOST_BYTES])
 {
     const struct vmcb *vmcb = svm_of(vp)->vmcb;
-    const struct guest_paging paging = {vmcb->cr0, vmcb->cr3, vmcb->efer};
+    const struct guest_paging paging = {
+        .cr0 = vmcb->cr0, .cr3 = vmcb->cr3, .cr4 = vmcb->cr4, .efer = vmcb->efer};
     uint64_t rip = is_code_64(vmcb) ? vmcb->rip : (uint32_t)(vmcb->cs.base + vmcb->rip);
     unsigned have = 0;
 

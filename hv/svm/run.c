@@ -4,6 +4,7 @@
 #include "hv/svm/svm.h"
 
 #include "hv/svm/caps.h"
+#include "hv/vm/usual.h"
 #include "hv/x86/cpu.h"
 #include "hv/x86/desc.h"
 #include "hv/x86/regs.h"
@@ -64,10 +65,16 @@ static void deliver_event(struct vp *vp)
     if (event->kind == VP_EVENT_EXCEPTION)
         info = EVENT_VALID | FIELD_PREP(EVENT_TYPE, EVENT_TYPE_EXCEPTION) | event->vector |
                (event->has_error && (vmcb->cr0 & CR0_PE) ? EVENT_HAS_ERROR : 0);
+    if (event->kind == VP_EVENT_EXCEPTION) /* an exception ends the interrupt shadow */
+        vmcb->interrupt_shadow &= ~SHADOW_ON;
     if (event->kind == VP_EVENT_EXCEPTION && event->vector == VECTOR_PF) {
         vmcb->cr2 = event->address;
         write_cr2(
             event->address); /* Bochs 2.7 saves CR2 to the VMCB and never loads it from there */
+    }
+    if (event->kind == VP_EVENT_EXCEPTION && event->vector == VECTOR_DB && event->address) {
+        vmcb->dr6 |= event->address; /* an injection changes neither */
+        vmcb->dr7 &= ~DR7_GD;
     }
     vmcb->event_injection = info | FIELD_PREP(EVENT_ERROR, event->error);
     event->kind = VP_EVENT_NONE;
@@ -111,16 +118,19 @@ static inline enum next enter_next(struct vp *vp)
     return ENTER;
 }
 
-static inline void advance(struct vmcb *vmcb, uint64_t rip)
+/* With the instruction that was stepped over end the interrupt shadow, and a single step. */
+static inline void advance(struct vp *vp, struct vmcb *vmcb, uint64_t rip)
 {
     vmcb->rip = rip;
     vmcb->interrupt_shadow &= ~SHADOW_ON;
+    if (UNLIKELY(vmcb->rflags & (RFLAGS_TF | RFLAGS_RF)))
+        vp_step_done(vp, vmcb->rflags);
 }
 
 /* Where the next instruction is, on the intercepts for which the CPU saves it or the bytes tell. */
 static __attribute__((noinline)) uint64_t next_by_bytes(const struct vp *vp)
 {
-    /* Without prefixes; for code that this version cannot fetch (32-bit and PAE paging). */
+    /* Without prefixes; for code that cannot be fetched, its tables having changed. */
     static const uint8_t usual[SVM_EXIT_COUNT] = {
         [SVM_EXIT_CPUID] = 2,  [SVM_EXIT_MSR] = 2, [SVM_EXIT_INVD] = 2,
         [SVM_EXIT_WBINVD] = 2, [SVM_EXIT_HLT] = 1, [SVM_EXIT_XSETBV] = 3,
@@ -141,7 +151,7 @@ static inline uint64_t next_rip(const struct vp *vp)
 static __attribute__((noinline)) enum next cpuid_exit(struct vp *vp, struct vmcb *vmcb)
 {
     (void)vm_exit_cpuid(vp);
-    advance(vmcb, next_rip(vp));
+    advance(vp, vmcb, next_rip(vp));
     return enter_next(vp);
 }
 
@@ -181,7 +191,7 @@ static inline void fill_memory(struct vp *vp, const struct vmcb *vmcb, struct hv
     m->cr3 = vmcb->cr3;
     m->efer = efer;
     m->access = info & NPF_WRITE ? HV_ACCESS_WRITE : HV_ACCESS_READ;
-    m->code_64 = (vmcb->cs.attributes / ATTRIBUTE_LONG & efer / EFER_LMA & 1) != 0;
+    m->code_64 = (vmcb->cs.attributes & ATTRIBUTE_LONG) && (efer & EFER_LMA);
     m->code = NULL;
     m->code_given = 0;
     m->plain = true;
@@ -195,7 +205,8 @@ static inline void fill_memory(struct vp *vp, const struct vmcb *vmcb, struct hv
         fill_memory_rare(vp, exit);
 }
 
-static __attribute__((noinline)) enum next memory_exit(struct vp *vp)
+/* What the short way did not take. */
+static COLD enum next long_memory_exit(struct vp *vp)
 {
     struct vmcb *vmcb = svm_of(vp)->vmcb;
     struct hv_exit exit;
@@ -204,9 +215,37 @@ static __attribute__((noinline)) enum next memory_exit(struct vp *vp)
     fill_memory(vp, vmcb, &exit);
     resume = LIKELY(exit.reason == HV_EXIT_MEMORY) ? vm_exit_memory(vp, &exit) : vm_exit(vp, &exit);
     if (LIKELY(resume == HV_ADVANCE))
-        advance(vmcb, exit.rip + exit.length);
+        advance(vp, vmcb, hv_exit_memory_next(&exit));
     else if (resume == HV_STOP)
         return LEAVE;
+    return enter_next(vp);
+}
+
+static __attribute__((noinline)) enum next memory_exit(struct vp *vp)
+{
+    struct vmcb *vmcb = svm_of(vp)->vmcb;
+    uint64_t info = vmcb->exit_info1;
+    enum vp_usual taken = USUAL_NOT;
+    struct hv_usual usual;
+    uint64_t next_rip = 0;
+
+    if (LIKELY(((info & (NPF_FINAL | NPF_TABLE | NPF_FETCH | NPF_RESERVED)) |
+                (vmcb->exit_int_info & EVENT_VALID)) == NPF_FINAL)) {
+        usual.rip = vmcb->rip;
+        usual.cr3 = vmcb->cr3;
+        usual.gpa = GPA(vmcb->exit_info2);
+        usual.code = NULL;
+        if (UNLIKELY(svm_caps.decode_assists &&
+                     (vmcb->fetched_bytes & FETCHED_COUNT) == INSN_MAX_BYTES))
+            usual.code = vmcb->fetched;
+        usual.access = info & NPF_WRITE ? HV_ACCESS_WRITE : HV_ACCESS_READ;
+        usual.gla_valid = false; /* the CPU does not tell it */
+        usual.code_64 = (vmcb->cs.attributes & ATTRIBUTE_LONG) && (vmcb->efer & EFER_LMA);
+        taken = vp_access_usual(vp, &usual, &next_rip);
+    }
+    if (UNLIKELY(taken == USUAL_NOT))
+        return long_memory_exit(vp);
+    advance(vp, vmcb, next_rip);
     return enter_next(vp);
 }
 
@@ -235,10 +274,14 @@ static void fill_cr(struct vp *vp, struct hv_exit *exit)
     const uint8_t clts = 0x06, lmsw = 0x01, mod_register = 0xc0, rex_b = 1;
     const uint64_t is_mov =
         BIT(63); /* with decode assists: a MOV CR, whose register is in the low bits */
-    const struct vmcb *vmcb = svm_of(vp)->vmcb;
+    struct vmcb *vmcb = svm_of(vp)->vmcb;
     struct hv_exit_cr *cr = &exit->cr;
     struct svm_insn insn;
 
+    /* Bochs 2.7 changes LMA before this exit. The write has not been made: what PG was still holds. */
+    vmcb->efer &= ~EFER_LMA;
+    if ((vmcb->efer & EFER_LME) && (vmcb->cr0 & CR0_PG))
+        vmcb->efer |= EFER_LMA;
     *cr = (struct hv_exit_cr){.number = exit->raw_reason & 15,
                               .write = exit->raw_reason >= SVM_EXIT_CR_WRITE};
     if (svm_caps.decode_assists && (exit->raw_info & is_mov)) {
@@ -322,7 +365,7 @@ static __attribute__((noinline)) enum next rare_exit(struct vp *vp, struct vmcb 
         exit.cr.gpr == GPR_RSP)
         svm_store_rsp(vp);
     if (resume == HV_ADVANCE)
-        advance(vmcb, next);
+        advance(vp, vmcb, next);
     else if (resume == HV_STOP)
         return LEAVE;
     return enter_next(vp);

@@ -145,6 +145,7 @@ const struct backend svm_backend = {
     .set_cr4 = svm_set_cr4,
     .set_efer = svm_set_efer,
     .set_pat = svm_set_pat,
+    .set_rflags = svm_set_rflags,
     .memtype_combine = svm_memtype_combine,
     .load_rsp = svm_load_rsp,
     .store_rsp = svm_store_rsp,

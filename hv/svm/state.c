@@ -2,13 +2,19 @@
 #include "hv/svm/svm.h"
 #include "hv/x86/regs.h"
 
-/* To the form that struct vp_segment has: the four flag bits lie four higher there. */
+/*
+ * To the form that struct vp_segment has: the four flag bits lie four higher there, and what is not present cannot
+ * be used.
+ */
 static struct vp_segment segment(const struct vmcb_segment *s)
 {
+    const uint32_t present = 0x80;
     uint32_t attributes = s->attributes;
 
     return (struct vp_segment){s->selector, s->limit,
-                               (attributes & 0xff) | (attributes & 0xf00) << 4, s->base};
+                               (attributes & 0xff) | (attributes & 0xf00) << 4 |
+                                   (attributes & present ? 0 : SEGMENT_UNUSABLE),
+                               s->base};
 }
 
 /* FS, GS and the other state that #VMEXIT leaves alone is in the VMCB too: entry.asm does VMSAVE. */
@@ -27,6 +33,7 @@ void svm_state_get(const struct vp *vp, struct vp_state *state)
     state->rip = vmcb->rip;
     state->rsp = vmcb->rsp;
     state->rflags = vmcb->rflags;
+    state->has_pdpte = false; /* APM 2 "Legacy PAE Mode": read by each walk */
     state->seg[0] = segment(&vmcb->es);
     state->seg[1] = segment(&vmcb->cs);
     state->seg[2] = segment(&vmcb->ss);
@@ -87,6 +94,11 @@ void svm_set_pat(struct vp *vp, uint64_t value)
 
     vmcb->g_pat = value;
     flush(vmcb);
+}
+
+void svm_set_rflags(struct vp *vp, uint64_t value)
+{
+    svm_of(vp)->vmcb->rflags = value;
 }
 
 void svm_load_rsp(struct vp *vp)

@@ -39,6 +39,7 @@ void svm_set_cr0(struct vp *vp, uint64_t value);
 void svm_set_cr4(struct vp *vp, uint64_t value);
 void svm_set_efer(struct vp *vp, uint64_t value);
 void svm_set_pat(struct vp *vp, uint64_t value);
+void svm_set_rflags(struct vp *vp, uint64_t value);
 void svm_load_rsp(struct vp *vp);
 void svm_store_rsp(struct vp *vp);
 void svm_report(const struct vp *vp);

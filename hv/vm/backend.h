@@ -30,6 +30,7 @@ struct backend {
     void (*set_cr4)(struct vp *vp, uint64_t value);
     void (*set_efer)(struct vp *vp, uint64_t value);
     void (*set_pat)(struct vp *vp, uint64_t value);
+    void (*set_rflags)(struct vp *vp, uint64_t value);
     /*
      * The effective type (enum memtype) of an access through `leaf` with caches on. The report has everything else by
      * then; has_mtrr and mtrr_type are filled here.

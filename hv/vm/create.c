@@ -66,7 +66,7 @@ hv_status_t vm_create(struct vm *vm, struct vp *vp, const struct pt_format *form
     vm->vp = vp;
     vp->vm = vm;
     vm->unclaimed_log.burst = vm->unsupported_log.burst = vp->msr_log.burst = LOG_BURST;
-    if (status == HV_OK) /* the first run of RAM is the one at 0: guest_fetch_16() */
+    if (status == HV_OK) /* the first run of RAM is the one at 0: guest_trail_learn() */
         status = take_ram(vm, 0, low >> PAGE_SHIFT);
     if (status == HV_OK)
         status = take_ram(vm, HIGH_RAM, (ram_bytes - low) >> PAGE_SHIFT);
@@ -75,5 +75,6 @@ hv_status_t vm_create(struct vm *vm, struct vp *vp, const struct pt_format *form
     if (status == HV_OK)
         status = platform_create(vm);
     vp_cpuid_init(vp);
+    vp_places_forget(vp);
     return status;
 }

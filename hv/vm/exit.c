@@ -3,6 +3,7 @@
  */
 #include "hv/vm/exit.h"
 
+#include "hv/vm/backend.h"
 #include "hv/vm/host_irq.h"
 #include "hv/vm/vp.h"
 #include "hv/x86/cpu.h"
@@ -22,12 +23,28 @@ void vp_inject(struct vp *vp, uint8_t vector, bool has_error, uint32_t error)
     vp->event.vector = vector;
     vp->event.has_error = has_error;
     vp->event.error = error;
+    vp->event.address = 0;
 }
 
 void vp_inject_page_fault(struct vp *vp, gva_t address, uint32_t error)
 {
     vp_inject(vp, VECTOR_PF, true, error);
     vp->event.address = address.v;
+}
+
+void vp_inject_debug(struct vp *vp, uint64_t causes)
+{
+    vp_inject(vp, VECTOR_DB, false, 0);
+    vp->event.address = causes;
+}
+
+/* An event that the instruction itself has caused comes first; the step is told by the handler's own first one. */
+void vp_step_done(struct vp *vp, uint64_t rflags)
+{
+    if (rflags & RFLAGS_RF)
+        hv_backend->set_rflags(vp, rflags & ~RFLAGS_RF);
+    if ((rflags & RFLAGS_TF) && vp->event.kind == VP_EVENT_NONE)
+        vp_inject_debug(vp, DR6_BS);
 }
 
 static enum hv_resume stop(struct vp *vp, const struct hv_exit *exit, enum vm_stop_cause cause)

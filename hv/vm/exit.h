@@ -93,6 +93,14 @@ struct hv_exit {
     };
 };
 
+/* Where the instruction of a memory fault ends. Outside 64-bit mode 0 comes after the top. */
+static inline uint64_t hv_exit_memory_next(const struct hv_exit *exit)
+{
+    uint64_t next = exit->rip + exit->length;
+
+    return exit->memory.code_64 ? next : (uint32_t)next;
+}
+
 /* What the backend does next. */
 enum hv_resume {
     HV_RESUME,  /* enter again at the same RIP (or at vp->event) */

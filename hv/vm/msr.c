@@ -85,6 +85,7 @@ static enum hv_resume efer_write(struct vp *vp, uint64_t value)
     if ((state.cr0 & CR0_PG) && ((value ^ state.efer) & EFER_LME))
         return refuse(vp);
     hv_backend->set_efer(vp, (value & ~EFER_LMA) | (state.efer & EFER_LMA));
+    vp_places_forget(vp);
     return HV_ADVANCE;
 }
 
@@ -120,10 +121,12 @@ static enum hv_resume cr0_write(struct vp *vp, const struct vp_state *state, uin
         if (!(state->cr4 & CR4_PAE) || (state->seg[INSN_CS].attributes & code_long))
             return refuse(vp);
         hv_backend->set_efer(vp, efer | EFER_LMA);
+        vp_places_forget(vp);
     } else if (!(value & CR0_PG) && (state->cr0 & CR0_PG) && (efer & EFER_LMA)) {
         if (state->seg[INSN_CS].attributes & code_long)
             return refuse(vp);
         hv_backend->set_efer(vp, efer & ~EFER_LMA);
+        vp_places_forget(vp);
     }
     hv_backend->set_cr0(vp, value);
     return HV_ADVANCE;

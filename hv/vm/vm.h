@@ -94,6 +94,12 @@ struct vm {
     unsigned ram_count;
     struct vm_ram ram[VM_MAX_RAM];
     struct mmio_map regions;
+    /*
+     * Held by a VP around the accesses of one locked instruction. The only lock that is held over a device's callbacks:
+     * nothing that a callback may do takes it, and a VP that waits for it has done nothing of its instruction, so
+     * it counts as paused.
+     */
+    struct lock bus_lock;
     unsigned port_count;
     struct vm_port port[VM_MAX_PORTS];
     struct vp *vp; /* one VP in this version */

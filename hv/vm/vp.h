@@ -8,7 +8,9 @@
 #define HV_VM_VP_H
 
 #include "hv/mmio/insn.h"
+#include "hv/vm/trail.h"
 #include "hv/vm/vm.h"
+#include "hv/x86/regs.h"
 
 /* What the next entry delivers to the guest. */
 enum vp_event_kind { VP_EVENT_NONE, VP_EVENT_EXCEPTION, VP_EVENT_REINJECT };
@@ -20,7 +22,7 @@ struct vp_event {
     uint32_t error;
     uint32_t raw; /* REINJECT: the backend's own encoding of an interrupted delivery */
     uint32_t raw_length;
-    uint64_t address; /* #PF: what CR2 becomes */
+    uint64_t address; /* #PF: what CR2 becomes. #DB: causes that DR6 gets besides what it has */
 };
 
 struct vp_segment {
@@ -37,6 +39,9 @@ struct vp_state {
     uint64_t rip, rflags, rsp;
     uint64_t pat;
     struct vp_segment seg[6]; /* in enum insn_segment order: ES CS SS DS FS GS */
+    /* PAE paging: the CPU's copy of the four top entries, where a CPU keeps one in the guest. */
+    bool has_pdpte;
+    uint64_t pdpte[4];
 };
 
 #define CPUID_BASIC_LEAVES    14u /* 0 .. 0xD */
@@ -45,6 +50,40 @@ struct vp_state {
 struct cpuid_answer {
     uint32_t eax, ebx, ecx, edx;
 };
+
+/*
+ * A place in the guest's code whose trapped access was carried out: the short way for the next time (hv/vm/usual.h).
+ * Nothing of it is believed: the guest's table entries and the bytes are read again and compared, so a place is what a
+ * walk and a decoder would find, or it does not count. The short way takes a MOV without a segment base or RSP.
+ */
+struct vp_place {
+    uint64_t rip;
+    struct guest_trail trail;
+    const uint8_t *code; /* in guest RAM: the 15 bytes at rip, all in one page */
+    uint64_t bytes[2];   /* from the first and from VP_PLACE_SECOND on */
+    /* The instruction, as far as it can be worked out before the registers are known. */
+    uint64_t disp; /* with rip and length when it is relative to them */
+    uint64_t imm;  /* what a store of an immediate writes, else 0 */
+    uint64_t mask; /* ones, as wide as the access; 0 for an immediate, which has no register */
+    uint8_t kind;  /* enum vp_place_kind */
+    uint8_t base, index, reg;
+    uint8_t shift;      /* of the register: 8 for AH, CH, DH, BH */
+    uint8_t not_needed; /* all bits but enum insn_access: what need not have been tried */
+    uint8_t unaligned;  /* bits of the address that must be 0 */
+    struct insn insn;
+} ALIGNED(256);
+enum vp_place_kind { PLACE_STORE, PLACE_LOAD, PLACE_LOAD_NARROW };
+#define VP_PLACES       64u
+#define VP_PLACE_SECOND (INSN_MAX_BYTES - sizeof(uint64_t))
+
+/* A page of operands, found by a walk that is compared in the same way. */
+struct vp_page {
+    struct guest_trail trail;
+    uint64_t linear, gpa; /* its first byte */
+    bool writable, user;  /* what the entries together allow */
+    bool accessed, dirty; /* the bits that such accesses set are set */
+} ALIGNED(128);
+#define VP_PAGES 16u
 
 struct vp {
     uint64_t gpr
@@ -55,6 +94,8 @@ struct vp {
     struct vp_event event;
     uint64_t flushed_generation; /* vm->generation that this VP's CPU last flushed for */
     unsigned last_region;
+    struct vp_page operand[VP_PAGES];
+    struct vp_place place[VP_PLACES];
     uint64_t cr8;
     uint64_t xcr0_mask;      /* what XSETBV may set */
     uint64_t cr4_guest_bits; /* what the guest may set */
@@ -77,17 +118,48 @@ enum hv_resume vp_xsetbv(struct vp *vp);
 /* hv/vm/io.c */
 enum hv_resume vp_port_access(struct vp *vp, const struct hv_exit_io *io);
 
-/* hv/vm/mmio.c */
+/* hv/vm/mmio.c. A backend tries hv/vm/usual.h first. */
 enum hv_resume vp_memory_fault(struct vp *vp, struct hv_exit *exit);
+
+/*
+ * First of all, and whenever EFER changes: places are of 64-bit code, places and pages of 4-level tables whose entries
+ * have been found legal.
+ */
+void vp_places_forget(struct vp *vp);
+
+/* hv/vm/access.c: carry out the instruction at exit->rip, whatever it is and wherever its operands are. */
+enum hv_resume vp_emulate(struct vp *vp, struct hv_exit *exit);
+
+/* hv/vm/exit.c: what ends with an instruction whose RFLAGS had TF or RF set: #DB is queued, RF goes. */
+void vp_step_done(struct vp *vp, uint64_t rflags);
 
 /* Queue an exception for the next entry. */
 void vp_inject(struct vp *vp, uint8_t vector, bool has_error, uint32_t error);
 void vp_inject_page_fault(struct vp *vp, gva_t address, uint32_t error);
+void vp_inject_debug(struct vp *vp, uint64_t causes); /* bits of DR6 */
 
 /* The current privilege level: the DPL of SS, whatever the mode. */
 static inline unsigned vp_cpl(const struct vp_state *state)
 {
     return (state->seg[INSN_SS].attributes >> 5) & 3;
+}
+
+static inline enum insn_mode vp_code_mode(const struct vp_state *state)
+{
+    const uint32_t is_long = 1u << 13, is_big = 1u << 14;
+    uint32_t code = state->seg[INSN_CS].attributes;
+
+    if ((state->efer & EFER_LMA) && (code & is_long))
+        return INSN_64;
+    return code & is_big ? INSN_32 : INSN_16;
+}
+
+/* Where the instruction is: only 64-bit code has no CS base. */
+static inline uint64_t vp_code_address(const struct vp_state *state)
+{
+    if (vp_code_mode(state) == INSN_64)
+        return state->rip;
+    return (uint32_t)(state->seg[INSN_CS].base + state->rip);
 }
 
 #endif

@@ -3,6 +3,7 @@
  */
 #include "hv/vmx/vmx.h"
 
+#include "hv/vm/usual.h"
 #include "hv/vmx/caps.h"
 #include "hv/vmx/insn.h"
 #include "hv/x86/cpu.h"
@@ -240,6 +241,10 @@ static void deliver_event(struct vp *vp)
     if (event->kind == VP_EVENT_EXCEPTION && event->vector == VECTOR_PF)
         write_cr2(
             event->address); /* the guest's CR2 stays in the CPU: we cause no #PF of our own */
+    if (event->kind == VP_EVENT_EXCEPTION && event->vector == VECTOR_DB && event->address) {
+        write_dr6(read_dr6() | event->address); /* likewise DR6; the entry changes neither */
+        vmwrite_natural(VMCS_GUEST_DR7, vmread_natural(VMCS_GUEST_DR7) & ~DR7_GD);
+    }
     if (info & INFO_HAS_ERROR)
         vmwrite32(VMCS_ENTRY_EXCEPTION_ERROR, event->error);
     if (event->kind == VP_EVENT_REINJECT && FIELD_GET(INFO_TYPE, info) >= INFO_TYPE_SOFTWARE_FIRST)
@@ -248,14 +253,23 @@ static void deliver_event(struct vp *vp)
     event->kind = VP_EVENT_NONE;
 }
 
-/* The interrupt shadow of STI and MOV SS ends with the instruction that was stepped over. */
-static inline void advance(uint64_t rip)
+static COLD void end_step(struct vp *vp, uint32_t blocked, uint64_t rflags)
+{
+    if (blocked & BLOCKED_BY_STI_OR_SS)
+        vmwrite32(VMCS_GUEST_INTERRUPTIBILITY, blocked & ~BLOCKED_BY_STI_OR_SS);
+    if (rflags & (RFLAGS_TF | RFLAGS_RF))
+        vp_step_done(vp, rflags);
+}
+
+/* With the instruction that was stepped over end the interrupt shadow of STI and MOV SS, and a single step. */
+static inline void advance(struct vp *vp, uint64_t rip)
 {
     uint32_t blocked = vmread32(VMCS_GUEST_INTERRUPTIBILITY);
+    uint64_t rflags = vmread_natural(VMCS_GUEST_RFLAGS);
 
     vmwrite_natural(VMCS_GUEST_RIP, rip);
-    if (UNLIKELY(blocked & BLOCKED_BY_STI_OR_SS))
-        vmwrite32(VMCS_GUEST_INTERRUPTIBILITY, blocked & ~BLOCKED_BY_STI_OR_SS);
+    if (UNLIKELY((blocked & BLOCKED_BY_STI_OR_SS) | (rflags & (RFLAGS_TF | RFLAGS_RF))))
+        end_step(vp, blocked, rflags);
 }
 
 static void flush_translations(struct vp *vp, uint64_t generation)
@@ -292,10 +306,10 @@ static inline enum next enter_next(struct vp *vp, enum next how)
     return how;
 }
 
-static inline enum next cpuid_exit(struct vp *vp)
+static __attribute__((noinline)) enum next cpuid_exit(struct vp *vp)
 {
     (void)vm_exit_cpuid(vp);
-    advance(vmread_natural(VMCS_GUEST_RIP) + vmread32(VMCS_EXIT_INSTRUCTION_LENGTH));
+    advance(vp, vmread_natural(VMCS_GUEST_RIP) + vmread32(VMCS_EXIT_INSTRUCTION_LENGTH));
     return enter_next(vp, ENTER_KEPT);
 }
 
@@ -313,13 +327,18 @@ static __attribute__((noinline)) void fill_memory_rare(struct vp *vp, struct hv_
     m->gla = GVA(vmread_natural(VMCS_GUEST_LINEAR_ADDRESS));
 }
 
+/* The guest switches paging, and with it LMA, without an exit. */
+static inline bool is_code_64(void)
+{
+    return (vmread32(VMCS_GUEST_CS_RIGHTS) & RIGHTS_LONG) && (vmread64(VMCS_GUEST_EFER) & EFER_LMA);
+}
+
 /* Only what an emulation needs is read here. The instruction's length is not: it is undefined on EPT violations. */
 static inline void fill_memory(struct vp *vp, struct hv_exit *exit)
 {
     struct hv_exit_memory *m = &exit->memory;
     uint64_t info = vmread_natural(VMCS_EXIT_QUALIFICATION);
     uint64_t delivery = vmread32(VMCS_IDT_VECTORING_INFO) & INFO_VALID;
-    uint32_t rights = vmread32(VMCS_GUEST_CS_RIGHTS);
 
     exit->reason = HV_EXIT_MEMORY;
     exit->raw_reason = RAW_EPT_VIOLATION;
@@ -329,7 +348,7 @@ static inline void fill_memory(struct vp *vp, struct hv_exit *exit)
     m->cr3 = vmread_natural(VMCS_GUEST_CR3);
     m->efer = vmread64(VMCS_GUEST_EFER);
     m->access = (uint8_t)(info & (EPT_READ | EPT_WRITE | EPT_FETCH));
-    m->code_64 = (rights / RIGHTS_LONG & m->efer / EFER_LMA & 1) != 0;
+    m->code_64 = is_code_64();
     m->code = NULL;
     m->code_given = 0;
     m->plain = true;
@@ -341,7 +360,8 @@ static inline void fill_memory(struct vp *vp, struct hv_exit *exit)
         fill_memory_rare(vp, exit);
 }
 
-static __attribute__((noinline)) enum next memory_exit(struct vp *vp)
+/* What the short way did not take. */
+static COLD enum next long_memory_exit(struct vp *vp)
 {
     struct hv_exit exit;
     enum hv_resume resume;
@@ -349,10 +369,36 @@ static __attribute__((noinline)) enum next memory_exit(struct vp *vp)
     fill_memory(vp, &exit);
     resume = vm_exit_memory(vp, &exit);
     if (LIKELY(resume == HV_ADVANCE))
-        advance(exit.rip + exit.length);
+        advance(vp, hv_exit_memory_next(&exit));
     else if (resume == HV_STOP)
         return LEAVE;
     return enter_next(vp, ENTER_ALL);
+}
+
+static __attribute__((noinline)) enum next memory_exit(struct vp *vp)
+{
+    const uint64_t plain = EPT_GLA_VALID | EPT_FINAL;
+    uint64_t info = vmread_natural(VMCS_EXIT_QUALIFICATION);
+    uint64_t delivery = vmread32(VMCS_IDT_VECTORING_INFO) & INFO_VALID;
+    enum vp_usual taken = USUAL_NOT;
+    struct hv_usual usual;
+    uint64_t next_rip = 0;
+
+    if (LIKELY((delivery | (info & (plain | EPT_FETCH | EPT_NMI_UNBLOCK))) == plain)) {
+        usual.rip = vmread_natural(VMCS_GUEST_RIP);
+        usual.cr3 = vmread_natural(VMCS_GUEST_CR3);
+        usual.gpa = GPA(vmread64(VMCS_GUEST_PHYSICAL_ADDRESS));
+        usual.gla = GVA(vmread_natural(VMCS_GUEST_LINEAR_ADDRESS));
+        usual.code = NULL;
+        usual.access = (uint8_t)info; /* EPT_READ, EPT_WRITE */
+        usual.gla_valid = true;
+        usual.code_64 = is_code_64();
+        taken = vp_access_usual(vp, &usual, &next_rip);
+    }
+    if (UNLIKELY(taken == USUAL_NOT))
+        return long_memory_exit(vp);
+    advance(vp, next_rip);
+    return enter_next(vp, taken == USUAL_STORE ? ENTER_KEPT : ENTER_ALL);
 }
 
 static __attribute__((noinline)) enum next rare_exit(struct vp *vp, uint32_t raw_reason)
@@ -363,7 +409,7 @@ static __attribute__((noinline)) enum next rare_exit(struct vp *vp, uint32_t raw
     fill_rare(vp, &exit);
     resume = vm_exit(vp, &exit);
     if (resume == HV_ADVANCE)
-        advance(exit.rip + exit.length);
+        advance(vp, exit.rip + exit.length);
     else if (resume == HV_STOP)
         return LEAVE;
     return enter_next(vp, ENTER_ALL);

@@ -292,6 +292,7 @@ const struct backend vmx_backend = {
     .set_cr4 = vmx_set_cr4,
     .set_efer = vmx_set_efer,
     .set_pat = vmx_set_pat,
+    .set_rflags = vmx_set_rflags,
     .memtype_combine = vmx_memtype_combine,
     .load_rsp = vmx_load_rsp,
     .store_rsp = vmx_store_rsp,

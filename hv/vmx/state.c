@@ -18,6 +18,22 @@ static uint64_t merge(uint64_t real, uint64_t shadow, uint64_t guest_owned)
         .base = vmread_natural(VMCS_GUEST_##name##_BASE)    \
     }
 
+static const uint16_t pdpte_fields[] = {VMCS_GUEST_PDPTE0, VMCS_GUEST_PDPTE1, VMCS_GUEST_PDPTE2,
+                                        VMCS_GUEST_PDPTE3};
+
+static bool pae_paging(uint64_t cr0, uint64_t cr4, uint64_t efer)
+{
+    return (cr0 & CR0_PG) && (cr4 & CR4_PAE) && !(efer & EFER_LMA);
+}
+
+/* A guest with EPT pages with the CPU's copy, which exits save (SDM 3C "Saving Non-Register State"). */
+static void get_pdptes(struct vp_state *state)
+{
+    state->has_pdpte = pae_paging(state->cr0, state->cr4, state->efer);
+    for (unsigned i = 0; state->has_pdpte && i < ARRAY_COUNT(pdpte_fields); i++)
+        state->pdpte[i] = vmcs_get(pdpte_fields[i]);
+}
+
 void vmx_state_get(const struct vp *vp, struct vp_state *state)
 {
     const struct vmx_vp *vmx = vmx_of(vp);
@@ -32,6 +48,7 @@ void vmx_state_get(const struct vp *vp, struct vp_state *state)
     state->rip = vmread_natural(VMCS_GUEST_RIP);
     state->rsp = vmread_natural(VMCS_GUEST_RSP);
     state->rflags = vmread_natural(VMCS_GUEST_RFLAGS);
+    get_pdptes(state);
     state->seg[0] = READ_SEGMENT(ES);
     state->seg[1] = READ_SEGMENT(CS);
     state->seg[2] = READ_SEGMENT(SS);
@@ -53,17 +70,15 @@ static void flush_linear(const struct vmx_vp *vmx)
  */
 static void load_pdptes(struct vp *vp)
 {
-    static const uint16_t fields[] = {VMCS_GUEST_PDPTE0, VMCS_GUEST_PDPTE1, VMCS_GUEST_PDPTE2,
-                                      VMCS_GUEST_PDPTE3};
-    uint64_t cr0 = vmread_natural(VMCS_GUEST_CR0), cr4 = vmread_natural(VMCS_GUEST_CR4);
     uint64_t table = vmread_natural(VMCS_GUEST_CR3) & BITS(31, 5), entry;
 
-    if (!(cr0 & CR0_PG) || !(cr4 & CR4_PAE) || (vmread64(VMCS_GUEST_EFER) & EFER_LMA))
+    if (!pae_paging(vmread_natural(VMCS_GUEST_CR0), vmread_natural(VMCS_GUEST_CR4),
+                    vmread64(VMCS_GUEST_EFER)))
         return;
-    for (unsigned i = 0; i < ARRAY_COUNT(fields); i++) {
+    for (unsigned i = 0; i < ARRAY_COUNT(pdpte_fields); i++) {
         if (!guest_physical_read(vp->vm, GPA(table + i * sizeof(entry)), &entry, sizeof(entry)))
             entry = 0;
-        vmcs_set(fields[i], entry);
+        vmcs_set(pdpte_fields[i], entry);
     }
 }
 
@@ -110,6 +125,12 @@ void vmx_set_pat(struct vp *vp, uint64_t value)
 {
     vmwrite64(VMCS_GUEST_PAT, value);
     flush_linear(vmx_of(vp));
+}
+
+void vmx_set_rflags(struct vp *vp, uint64_t value)
+{
+    (void)vp;
+    vmwrite_natural(VMCS_GUEST_RFLAGS, value);
 }
 
 void vmx_load_rsp(struct vp *vp)

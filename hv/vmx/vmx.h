@@ -41,6 +41,7 @@ void vmx_set_cr0(struct vp *vp, uint64_t value);
 void vmx_set_cr4(struct vp *vp, uint64_t value);
 void vmx_set_efer(struct vp *vp, uint64_t value);
 void vmx_set_pat(struct vp *vp, uint64_t value);
+void vmx_set_rflags(struct vp *vp, uint64_t value);
 void vmx_load_rsp(struct vp *vp);
 void vmx_store_rsp(struct vp *vp);
 void vmx_report(const struct vp *vp);

@@ -49,6 +49,13 @@ static void set_pat(struct vp *vp, uint64_t value)
     fake_backend.state.pat = value;
 }
 
+static void set_rflags(struct vp *vp, uint64_t value)
+{
+    (void)vp;
+    fake_backend.rflags_sets++;
+    fake_backend.state.rflags = value;
+}
+
 static void load_rsp(struct vp *vp)
 {
     fake_backend.rsp_loads++;
@@ -75,6 +82,7 @@ static const struct backend table = {
     .set_cr4 = set_cr4,
     .set_efer = set_efer,
     .set_pat = set_pat,
+    .set_rflags = set_rflags,
     .load_rsp = load_rsp,
     .store_rsp = store_rsp,
     .memtype_combine = memtype_combine,

@@ -13,7 +13,8 @@
 
 struct fake_backend {
     struct vp_state state; /* what state_get() answers */
-    unsigned state_gets, cr0_sets, cr4_sets, efer_sets, pat_sets, rsp_loads, rsp_stores;
+    unsigned state_gets, cr0_sets, cr4_sets, efer_sets, pat_sets, rflags_sets, rsp_loads,
+        rsp_stores;
     unsigned interrupts_ended;
     void (*on_state_get)(struct vp *vp); /* before it answers; a test may change the world there */
 };

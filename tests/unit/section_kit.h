@@ -10,6 +10,7 @@
 
 #include "tests/fake/host.h"
 
+#include "hv/mem/event.h"
 #include "hv/mem/section.h"
 
 #define PHYS_BYTES   GIB(4ull)

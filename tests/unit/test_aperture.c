@@ -207,8 +207,9 @@ static void test_leftovers(void **state)
     assert_int_equal(hv_device_destroy(probe->device), HV_OK);
     assert_int_equal(view_live_count(), world.views);
     assert_int_equal(fake_log_lines, lines + 3); /* one each, and the sum */
-    assert_string_equal(fake_log_last,
-                        "pci: 00:01.0 was torn down with 0 ranges and 2 apertures left\n");
+    assert_string_equal(
+        fake_log_last,
+        "pci: 00:01.0 was torn down with 0 doorbells, 0 ranges and 2 apertures left\n");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, ram_open, world_close)

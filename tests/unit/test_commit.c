@@ -19,7 +19,7 @@ static void statuses_in_order(void **state)
     assert_int_equal(hv_section_create(&weak, ALL & ~(uint32_t)HV_SECTION_MAP_WRITE, NULL,
                                        PAGE_BYTES, HV_PAGE_READWRITE, HV_SEC_RESERVE, NULL),
                      HV_OK);
-    assert_int_equal(handle_create_event(&event), HV_OK);
+    assert_int_equal(hv_event_create(HV_EVENT_AUTO_RESET, NULL, NULL, &event), HV_OK);
     assert_int_equal(hv_section_commit(0, 0, 0), HV_E_INVALID_HANDLE);
     assert_int_equal(hv_section_commit(event, 0, 0), HV_E_OBJECT_TYPE);
     assert_int_equal(hv_section_commit(weak, 0, 0), HV_E_ACCESS_DENIED);

@@ -190,8 +190,9 @@ static void test_report_lines(void **state)
     assert_true(strlen(fake_log_last) <= 101);
     fake_vm_read(&world.vm, MEM64, 4);
     pci_print_stats(world.host);
-    assert_string_equal(fake_log_last,
-                        "pci: 00:01.0 BAR2 24 direct pages, 1 trapped reads, 0 writes, 0 failed\n");
+    assert_string_equal(
+        fake_log_last,
+        "pci: 00:01.0 BAR2 24 direct pages, 1 trapped reads, 0 writes, 0 failed, 0 rung\n");
     hv_handle_close(section);
 }
 

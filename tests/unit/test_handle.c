@@ -17,7 +17,7 @@ static void handle_table(void **state)
     assert_int_equal(hv_handle_close(0), HV_E_INVALID_HANDLE);
     assert_int_equal(hv_handle_close(12345), HV_E_INVALID_HANDLE);
     for (unsigned i = 0; i < COUNT; i++) {
-        assert_int_equal(handle_create_event(&h[i]), HV_OK);
+        assert_int_equal(hv_event_create(HV_EVENT_AUTO_RESET, NULL, NULL, &h[i]), HV_OK);
         assert_int_not_equal(h[i], 0);
     }
     for (unsigned i = 0; i < COUNT; i += 2)
@@ -26,17 +26,17 @@ static void handle_table(void **state)
         assert_int_equal(hv_handle_close(h[i]), HV_E_INVALID_HANDLE);
     for (unsigned i = 0; i < COUNT; i += 2) {
         old = h[i];
-        assert_int_equal(handle_create_event(&h[i]), HV_OK);
+        assert_int_equal(hv_event_create(HV_EVENT_AUTO_RESET, NULL, NULL, &h[i]), HV_OK);
         assert_int_not_equal(h[i], old);
         assert_int_equal(hv_handle_close(old), HV_E_INVALID_HANDLE);
     }
     for (unsigned i = 0; i < COUNT; i++)
         close_handle(h[i]);
     /* One place in the table, over and over: never the same number. */
-    assert_int_equal(handle_create_event(&old), HV_OK);
+    assert_int_equal(hv_event_create(HV_EVENT_AUTO_RESET, NULL, NULL, &old), HV_OK);
     close_handle(old);
     for (unsigned i = 0; i < 200000; i++) {
-        assert_int_equal(handle_create_event(&h[0]), HV_OK);
+        assert_int_equal(hv_event_create(HV_EVENT_AUTO_RESET, NULL, NULL, &h[0]), HV_OK);
         assert_int_not_equal(h[0], old);
         close_handle(h[0]);
     }
@@ -50,7 +50,7 @@ static void handle_table_is_full_at_last(void **state)
     unsigned count = 0;
 
     (void)state;
-    while (count < MOST && handle_create_event(&h[count]) == HV_OK)
+    while (count < MOST && hv_event_create(HV_EVENT_AUTO_RESET, NULL, NULL, &h[count]) == HV_OK)
         count++;
     assert_int_equal(count, 16384);
     assert_int_equal(create(&one_more, 1, 0), HV_E_NO_MEMORY);
@@ -58,7 +58,7 @@ static void handle_table_is_full_at_last(void **state)
     assert_int_equal(fake_window.removed_pages, 0);
     close_handle(h[4711]);
     close_handle(make(1, 0));
-    assert_int_equal(handle_create_event(&h[4711]), HV_OK);
+    assert_int_equal(hv_event_create(HV_EVENT_AUTO_RESET, NULL, NULL, &h[4711]), HV_OK);
     while (count-- != 0)
         close_handle(h[count]);
 }
@@ -178,7 +178,7 @@ static void ref_checks_in_order(void **state)
     struct hv_section_info info;
 
     (void)state;
-    assert_int_equal(handle_create_event(&event), HV_OK);
+    assert_int_equal(hv_event_create(HV_EVENT_AUTO_RESET, NULL, NULL, &event), HV_OK);
     assert_int_equal(
         hv_section_create(&h, ALL, "r", PAGE_BYTES, HV_PAGE_READONLY, HV_SEC_COMMIT, NULL), HV_OK);
     assert_int_equal(hv_section_open(&weak, HV_SECTION_MAP_READ, "r"), HV_OK);

@@ -283,6 +283,170 @@ static void test_handles_run_out(void **state)
         HV_E_QUOTA);
 }
 
+/* ---- events, doorbells, wide accesses ---- */
+
+static uint64_t make_event(uint64_t kind, uint64_t with_callback)
+{
+    assert_int_equal(RUN(LAB_CMD_EVENT_CREATE, kind, with_callback), HV_OK);
+    return result(0);
+}
+
+static uint64_t taken(uint64_t event)
+{
+    assert_int_equal(RUN(LAB_CMD_EVENT_TAKE, event), HV_OK);
+    return result(0);
+}
+
+static void test_events(void **state)
+{
+    uint64_t all, each;
+
+    (void)state;
+    lab_up(0, NULL);
+    assert_int_equal(RUN(LAB_CMD_EVENT_CREATE, 2, 0), HV_E_INVALID_PARAMETER_1);
+    assert_int_equal(RUN(LAB_CMD_EVENT_CREATE, 1ull << 32, 0), HV_E_INVALID_PARAMETER_1);
+    all = make_event(HV_EVENT_AUTO_RESET, 0);
+    each = make_event(HV_EVENT_COUNTING, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(RUN(LAB_CMD_EVENT_SIGNAL, all), HV_OK);
+        assert_int_equal(RUN(LAB_CMD_EVENT_SIGNAL, each), HV_OK);
+    }
+    assert_int_equal(taken(all), 3);
+    assert_int_equal(taken(all), 0);
+    assert_int_equal(taken(each), 3);
+    assert_int_equal(taken(each), 2);
+    assert_int_equal(RUN(LAB_CMD_EVENT_TAKE, handle_of(LAB_SECTION_ALT)), HV_E_OBJECT_TYPE);
+    assert_int_equal(RUN(LAB_CMD_EVENT_SIGNAL, (1ull << 32) + all), HV_E_INVALID_HANDLE);
+    assert_int_equal(RUN(LAB_CMD_TOTALS, 0), HV_OK);
+    assert_int_equal(result(8), 2);
+    assert_int_equal(RUN(LAB_CMD_HANDLE_CLOSE, all), HV_OK);
+    assert_int_equal(RUN(LAB_CMD_TOTALS, 0), HV_OK);
+    assert_int_equal(result(8), 1);
+}
+
+static void ring(uint64_t offset, unsigned bytes, uint64_t value, bool rang)
+{
+    set(offset, bytes, value);
+    assert_int_equal(fake_vm_way, rang ? FAKE_RANG : FAKE_TRAPPED);
+}
+
+static void test_doorbells(void **state)
+{
+    uint64_t event, traps;
+
+    (void)state;
+    lab_up(0, NULL);
+    event = make_event(HV_EVENT_AUTO_RESET, 0);
+    assert_int_equal(RUN(LAB_CMD_DOORBELL_REGISTER, UNKNOWN, 0, 0, 0, 0, event),
+                     HV_E_INVALID_HANDLE);
+    assert_int_equal(RUN(LAB_CMD_DOORBELL_REGISTER, SELF, 7, 0, 0, 0, event),
+                     HV_E_INVALID_PARAMETER_2);
+    assert_int_equal(RUN(LAB_CMD_DOORBELL_REGISTER, SELF, 0, LAB_DOORBELL, 0, 1ull << 32, event),
+                     HV_E_INVALID_PARAMETER_5);
+    assert_int_equal(RUN(LAB_CMD_DOORBELL_REGISTER, SELF, 0, LAB_DOORBELL, 5, 2, event), HV_OK);
+    traps = get(LAB_TRAPS, 8);
+    ring(LAB_DOORBELL, 2, 5, true);
+    assert_int_equal(get(LAB_TRAPS, 8), traps);
+    ring(LAB_DOORBELL, 4, 5, false);
+    ring(LAB_DOORBELL + 6, 2, 0x1234, false);
+    assert_int_equal(get(LAB_DOORBELL, 8), 0x1234000000000005);
+    assert_int_equal(get(LAB_DOORBELL + 7, 1), 0x12);
+    assert_int_equal(get(LAB_TRAPS, 8), traps + 4);
+    assert_int_equal(RUN(LAB_CMD_TRAP_GET, traps + 1), HV_OK);
+    assert_int_equal(result(0), 0);
+    assert_int_equal(result(1), LAB_DOORBELL + 6);
+    assert_int_equal(result(2), 2);
+    assert_int_equal(result(3), 0x1234);
+    assert_int_equal(result(4), 1);
+    assert_int_equal(result(5), 0);
+    assert_int_equal(RUN(LAB_CMD_TRAP_GET, traps + 3), HV_OK);
+    assert_int_equal(result(1), LAB_DOORBELL + 7);
+    assert_int_equal(result(4), 0);
+    assert_int_equal(taken(event), 1);
+    assert_int_equal(RUN(LAB_CMD_BAR_STATS, 0), HV_OK);
+    assert_int_equal(result(9), 1);
+    assert_int_equal(RUN(LAB_CMD_TOTALS, 0), HV_OK);
+    assert_int_equal(result(7), 1);
+    assert_int_equal(RUN(LAB_CMD_DOORBELL_UNREGISTER, UNKNOWN, 0, LAB_DOORBELL, 5, 2),
+                     HV_E_INVALID_HANDLE);
+    assert_int_equal(RUN(LAB_CMD_DOORBELL_UNREGISTER, SELF, 0, LAB_DOORBELL, 5, 1), HV_E_NOT_FOUND);
+    assert_int_equal(RUN(LAB_CMD_DOORBELL_UNREGISTER, SELF, 0, LAB_DOORBELL, 5, 2), HV_OK);
+    ring(LAB_DOORBELL, 2, 5, false);
+    assert_int_equal(RUN(LAB_CMD_TOTALS, 0), HV_OK);
+    assert_int_equal(result(7), 0);
+}
+
+/* A signal runs a command: here the one that ends its doorbell. */
+static void test_on_signal(void **state)
+{
+    uint64_t event;
+
+    (void)state;
+    lab_up(0, NULL);
+    event = make_event(HV_EVENT_COUNTING, 1);
+    assert_int_equal(RUN(LAB_CMD_EVENT_SIGNAL, event), HV_OK); /* no command yet */
+    assert_int_equal(RUN(LAB_CMD_DOORBELL_REGISTER, SELF, 2, 0x2000, 7, 3, event), HV_OK);
+    assert_int_equal(RUN(LAB_CMD_ON_SIGNAL, LAB_CMD_DOORBELL_UNREGISTER, SELF, 2, 0x2000, 7, 3, 77),
+                     HV_OK);
+    assert_int_equal(result(0), 1);
+    assert_int_equal(result(1), 0);
+    set(LAB_ARG(0), 8, 99);
+    fake_vm_write(&world.vm, bar2 + 0x2000, 4, 7);
+    assert_int_equal(fake_vm_way, FAKE_RANG);
+    assert_int_equal(get(LAB_ARG(0), 8), 99);
+    fake_vm_write(&world.vm, bar2 + 0x2000, 4, 7);
+    assert_int_equal(fake_vm_way, FAKE_TRAPPED);
+    assert_int_equal(RUN(LAB_CMD_EVENT_SIGNAL, event), HV_OK); /* nothing to end any more */
+    /* It signals itself: told, not done. All inside one command, whose results stay. */
+    assert_int_equal(RUN(LAB_CMD_ON_SIGNAL, LAB_CMD_EVENT_SIGNAL, event), HV_OK);
+    assert_int_equal(result(0), 2);
+    assert_int_equal((int32_t)result(1), HV_E_NOT_FOUND);
+    assert_int_equal(taken(event), 3);
+    assert_int_equal(RUN(LAB_CMD_EVENT_SIGNAL, event), HV_OK);
+    assert_int_equal(result(0), 3);
+    assert_int_equal(RUN(LAB_CMD_ON_SIGNAL, 0), HV_OK);
+    assert_int_equal(result(0), 2);
+    assert_int_equal(taken(event), 4);
+    assert_int_equal(RUN(LAB_CMD_EVENT_SIGNAL, event), HV_OK);
+    assert_int_equal(RUN(LAB_CMD_HANDLE_CLOSE, event), HV_OK);
+}
+
+static const struct mmio_handler *handler_at(uint64_t gpa)
+{
+    unsigned hint = 0, region = mmio_region_find(&world.vm.regions, GPA(gpa), &hint);
+
+    assert_int_not_equal(region, MMIO_NONE);
+    return &world.vm.regions.handler[region];
+}
+
+static void test_wide_accesses(void **state)
+{
+    static const char *const options[] = {"bar4=16"};
+    const struct mmio_handler *handler;
+    uint8_t bytes[LAB_BAR4_ACCESS_BYTES];
+
+    (void)state;
+    lab_up(1, options);
+    assert_int_equal(RUN(LAB_CMD_ACCESS_BYTES, UNKNOWN, 2, 16), HV_E_INVALID_HANDLE);
+    assert_int_equal(RUN(LAB_CMD_ACCESS_BYTES, SELF, 2, 16), HV_E_INVALID_STATE);
+    assert_int_equal(handler_at(bar2)->wide_bytes, 0);
+    assert_int_equal(lab->bar[HV_BAR_ROM].access_bytes, LAB_ROM_ACCESS_BYTES);
+    handler = handler_at(bar4);
+    assert_int_equal(handler->wide_bytes, LAB_BAR4_ACCESS_BYTES);
+    handler->read_wide(handler->owner, 0x1040, 64, bytes);
+    for (unsigned i = 0; i < 64; i++)
+        assert_int_equal(bytes[i], LAB_HOLE_BYTE(0x1040 + i));
+    bytes[0] = 0x77;
+    handler->write_wide(handler->owner, 0x20, 32, bytes);
+    assert_int_equal(RUN(LAB_CMD_TRAP_GET, 1), HV_OK);
+    assert_int_equal(result(0), HV_BAR4);
+    assert_int_equal(result(1), 0x20);
+    assert_int_equal(result(2), 32);
+    assert_int_equal(result(3) & 0xff, 0x77);
+    assert_int_equal(result(4), 1);
+    assert_int_equal(result(5), lab_checksum(bytes, 32));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_open, world_close)
 
 int main(void)
@@ -291,7 +455,9 @@ int main(void)
         TEST(test_unmap),           TEST(test_batch),
         TEST(test_pause),           TEST(test_section_commands),
         TEST(test_named_sections),  TEST(test_commit),
-        TEST(test_handles_run_out),
+        TEST(test_handles_run_out), TEST(test_events),
+        TEST(test_doorbells),       TEST(test_on_signal),
+        TEST(test_wide_accesses),
     };
 
     return cmocka_run_group_tests_name("labcalls", tests, NULL, NULL);

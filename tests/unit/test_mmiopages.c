@@ -96,7 +96,8 @@ static void model_page(struct model *m, unsigned slot, unsigned off, unsigned en
         if (page_kind[slot] == NOBODY)
             m->unclaimed++;
         else if (!is_memory(page_kind[slot], write))
-            m->piece[m->count++] = (struct kit_access){slot, write, BEFORE + off, bytes, got};
+            m->piece[m->count++] = (struct kit_access){
+                .who = slot, .write = write, .offset = BEFORE + off, .bytes = bytes, .value = got};
         m->loaded |= got << (done * 8);
         off += bytes;
         done += bytes;
@@ -250,6 +251,7 @@ static void test_direct_type(void **state)
 /* ---- the guest's tables refuse a page ---- */
 
 #define CPL_3 (3u << 5)
+#define CS_64 0xa09bu
 
 static const struct refusal {
     bool write, user, no_wp;
@@ -293,7 +295,8 @@ static void check_refusal(const struct refusal *r, unsigned slot, unsigned level
 
     fake_backend.state.cr0 = CR0_PE | CR0_PG | (r->no_wp ? 0 : CR0_WP);
     fake_backend.state.seg[INSN_SS].attributes = r->user ? CPL_3 : 0;
-    fake_backend.state.seg[INSN_CS].attributes = r->user ? 0 : CPL_3; /* SS is what counts */
+    fake_backend.state.seg[INSN_CS].attributes =
+        r->user ? CS_64 : CS_64 | CPL_3; /* SS is what counts */
     fake_backend.state.cr4 = CR4_PAE | (r->smap ? CR4_SMAP : 0);
     fake_backend.state.rflags = r->ac ? RFLAGS_AC : 0;
     *entry &= ~(r->clear | PTE_A | PTE_D);
@@ -555,7 +558,7 @@ static void test_code_vanishes(void **state)
     kit_expect_untouched(gpr);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, kit_open, kit_close)
+#define TEST(name) KIT_TEST_BOTH(name, kit_open)
 
 int main(void)
 {

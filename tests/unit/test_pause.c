@@ -135,62 +135,99 @@ static void pause_at_first(unsigned n)
         pause_ok();
 }
 
-/* An unaligned load of 4 bytes at BAR offset 1: two callbacks with one register at the end. */
-static enum hv_resume unaligned_load(void)
-{
-    const uint8_t code[] = {0x8b, 0x03}; /* mov eax, [rbx] */
+/*
+ * An access with callbacks, and the register that it loads: 4 bytes at BAR offset 1, in pieces; 4 at 0, where the place has
+ * been learnt; a locked addition; three iterations of LODSB.
+ */
+enum form { UNALIGNED, LEARNT, LOCKED, REPEATED, FORMS };
 
-    kit_map(KIT_DATA, KIT_BAR, 1, KIT_LINK);
-    kit_code(KIT_CODE, code, sizeof(code));
-    kit.vp.gpr[GPR_RBX] = KIT_DATA + 1;
-    return kit_fault(KIT_CODE, KIT_BAR + 1, HV_ACCESS_READ);
+static const struct {
+    uint8_t code[4], bytes, offset, callbacks;
+} forms[FORMS] = {{{0x8b, 0x03}, 2, 1, 3}, /* mov eax, [rbx] */
+                  {{0x8b, 0x03}, 2, 0, 1},
+                  {{0xf0, 0x0f, 0xc1, 0x03}, 4, 0, 2}, /* lock xadd [rbx], eax */
+                  {{0xf3, 0xac}, 2, 0, 3}};            /* rep lodsb */
+
+static enum hv_resume touch(enum form form)
+{
+    const uint64_t at = KIT_BAR + forms[form].offset;
+    const uint8_t access = form == LOCKED ? HV_ACCESS_READ | HV_ACCESS_WRITE : HV_ACCESS_READ;
+
+    kit_code(KIT_CODE, forms[form].code, forms[form].bytes);
+    kit.vp.gpr[GPR_RBX] = kit.vp.gpr[GPR_RSI] = KIT_DATA + forms[form].offset;
+    kit.vp.gpr[GPR_RCX] = 3;
+    kit.vp.gpr[GPR_RAX] = 0;
+    return kit_fault(KIT_CODE, at, access);
 }
 
-static void expect_whole_access(void)
+static void begin(enum form form)
 {
+    kit_attach(DEVICE, KIT_BAR, PAGE_BYTES);
+    kit_map(KIT_DATA, KIT_BAR, 1, KIT_LINK);
+    if (form == LEARNT)
+        assert_int_equal(touch(form), HV_ADVANCE);
+    kit_forget();
+}
+
+static void expect_whole_access(enum form form)
+{
+    const uint64_t mask = form == REPEATED ? 0xff : UINT32_MAX;
+    const unsigned last = form == REPEATED ? 2 : forms[form].offset;
     uint64_t value = 0;
 
     for (unsigned i = 0; i < 4; i++)
-        value |= (uint64_t)kit_answer(DEVICE, 1 + i) << (8 * i);
-    assert_true(kit.seen_count > 1);
-    assert_true(kit.vp.gpr[GPR_RAX] == value);
+        value |= (uint64_t)kit_answer(DEVICE, last + i) << (8 * i);
+    assert_int_equal(kit_short, form == LEARNT);
+    assert_int_equal(kit.seen_count, forms[form].callbacks);
+    assert_int_equal(kit.vp.gpr[GPR_RAX], value & mask);
+    assert_false(lock_is_held(&kit.vm.bus_lock));
 }
 
 static void test_inside_a_callback(void **state)
 {
     (void)state;
-    kit_attach(DEVICE, KIT_BAR, PAGE_BYTES);
-    kit.on_access = pause_and_resume;
-    assert_true(enters());
-    assert_int_equal(unaligned_load(), HV_ADVANCE);
-    expect_whole_access();
-    assert_true(enters());
-    assert_int_equal(kit.vm.stop, VM_STOP_NONE);
-    kit_detach(DEVICE, KIT_BAR);
+    for (enum form form = 0; form < FORMS; form++) {
+        kit.on_access = NULL;
+        begin(form);
+        kit.on_access = pause_and_resume;
+        assert_true(enters());
+        assert_int_equal(touch(form), HV_ADVANCE);
+        expect_whole_access(form);
+        assert_true(enters());
+        assert_int_equal(kit.vm.stop, VM_STOP_NONE);
+        kit_detach(DEVICE, KIT_BAR);
+    }
 }
 
 /* The access that was under way is finished; the guest's next instruction is not begun. */
 static void test_left_paused(void **state)
 {
     (void)state;
-    kit_attach(DEVICE, KIT_BAR, PAGE_BYTES);
-    kit.on_access = pause_at_first;
-    assert_int_equal(unaligned_load(), HV_ADVANCE);
-    expect_whole_access();
-    assert_int_equal(kit.vm.stop, VM_STOP_NONE);
-    assert_false(enters());
-    assert_int_equal(kit.vm.stop, VM_STOP_PAUSED);
-    resume_ok();
-    kit_detach(DEVICE, KIT_BAR);
+    for (enum form form = 0; form < FORMS; form++) {
+        kit.on_access = NULL;
+        begin(form);
+        kit.on_access = pause_at_first;
+        assert_int_equal(touch(form), HV_ADVANCE);
+        expect_whole_access(form);
+        assert_int_equal(kit.vm.stop, VM_STOP_NONE);
+        assert_false(enters());
+        assert_int_equal(kit.vm.stop, VM_STOP_PAUSED);
+        resume_ok();
+        kit_detach(DEVICE, KIT_BAR);
+    }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, kit_open, kit_close)
+#define TEST(name) KIT_TEST_BOTH(name, kit_open)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_nesting),     TEST(test_arguments),         TEST(test_counter_is_guarded),
-        TEST(test_flushes),     TEST(test_first_cause_stays), TEST(test_inside_a_callback),
+        cmocka_unit_test_setup_teardown(test_nesting, kit_open, kit_close),
+        cmocka_unit_test_setup_teardown(test_arguments, kit_open, kit_close),
+        cmocka_unit_test_setup_teardown(test_counter_is_guarded, kit_open, kit_close),
+        cmocka_unit_test_setup_teardown(test_flushes, kit_open, kit_close),
+        cmocka_unit_test_setup_teardown(test_first_cause_stays, kit_open, kit_close),
+        TEST(test_inside_a_callback),
         TEST(test_left_paused),
     };
 

@@ -55,7 +55,7 @@ static void check_statuses(hv_handle_t section, hv_handle_t other)
     hv_handle_t event, readable, closed;
     struct world_state before;
 
-    assert_int_equal(handle_create_event(&event), HV_OK);
+    assert_int_equal(hv_event_create(HV_EVENT_AUTO_RESET, NULL, NULL, &event), HV_OK);
     assert_int_equal(hv_section_create(&readable, HV_SECTION_MAP_READ, NULL, PAGE_BYTES,
                                        HV_PAGE_READONLY, HV_SEC_COMMIT, NULL),
                      HV_OK);

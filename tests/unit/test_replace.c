@@ -222,7 +222,7 @@ static void test_quota(void **state)
 {
     struct stage stage = stage_open(true);
     struct world_state before;
-    const uint64_t full = PCI_RANGES_PER_DEV - 3; /* and the usual three */
+    const uint32_t full = PCI_RANGES_PER_DEV - 3; /* and the usual three */
 
     (void)state;
     probe->device->range_count += full;

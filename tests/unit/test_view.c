@@ -59,7 +59,7 @@ static void map_checks_handle_space_and_pointers_first(void **state)
     void *base = (void *)5;
 
     (void)state;
-    assert_int_equal(handle_create_event(&event), HV_OK);
+    assert_int_equal(hv_event_create(HV_EVENT_AUTO_RESET, NULL, NULL, &event), HV_OK);
 #define MAP(h, s, b, n) hv_section_map_view(h, s, b, 21, 1, &offset, n, 0, ~0u, 0)
     assert_int_equal(MAP(section, section, NULL, NULL), HV_E_INVALID_HANDLE);
     assert_int_equal(MAP(section, 0, &base, &bytes), HV_E_INVALID_HANDLE);

@@ -338,6 +338,64 @@ static void test_exit_others(void **state)
     assert_int_equal(kit.vm.stats.exits[HV_EXIT_MEMORY], 1);
 }
 
+/* What ends with an instruction that the core has carried out: RF goes, and a step is told unless there is more to tell. */
+static void test_step_done(void **state)
+{
+    (void)state;
+    for (unsigned flags = 0; flags < 4; flags++)
+        for (unsigned pending = 0; pending < 2; pending++) {
+            const uint64_t rf = flags & 1 ? RFLAGS_RF : 0, tf = flags & 2 ? RFLAGS_TF : 0;
+            const uint64_t rflags = RFLAGS_AC | RFLAGS_CF | rf | tf;
+
+            kit_forget();
+            fake_backend.state.rflags = rflags;
+            fake_backend.rflags_sets = 0;
+            if (pending)
+                vp_inject_page_fault(&kit.vp, GVA(0x1234567), PF_WRITE);
+            vp_step_done(&kit.vp, rflags);
+            assert_int_equal(fake_backend.state.rflags, rflags & ~RFLAGS_RF);
+            assert_int_equal(fake_backend.rflags_sets, rf != 0);
+            if (pending) {
+                kit_expect_event(VECTOR_PF, true, PF_WRITE);
+                assert_int_equal(kit.vp.event.address, 0x1234567);
+            } else if (tf) {
+                kit_expect_event(VECTOR_DB, false, 0);
+                assert_int_equal(kit.vp.event.address, DR6_BS);
+            } else {
+                assert_int_equal(kit.vp.event.kind, VP_EVENT_NONE);
+            }
+        }
+}
+
+/* An event's address is its own: not what an earlier one has left. */
+static void test_event_address(void **state)
+{
+    (void)state;
+    vp_inject_page_fault(&kit.vp, GVA(0x1000), PF_USER);
+    vp_inject(&kit.vp, VECTOR_GP, true, 0);
+    assert_int_equal(kit.vp.event.address, 0);
+    vp_inject_debug(&kit.vp, DR6_BS | BIT(1));
+    kit_expect_event(VECTOR_DB, false, 0);
+    assert_int_equal(kit.vp.event.address, DR6_BS | BIT(1));
+    vp_inject(&kit.vp, VECTOR_DB, false,
+              0); /* an exception that the CPU has met: DR6 has its causes */
+    assert_int_equal(kit.vp.event.address, 0);
+}
+
+/* RIP is cut to 32 bits outside 64-bit mode: no entry takes more. */
+static void test_memory_next(void **state)
+{
+    struct hv_exit exit = {.reason = HV_EXIT_MEMORY, .rip = 0xfffffffa, .length = 6};
+
+    (void)state;
+    assert_int_equal(hv_exit_memory_next(&exit), 0);
+    exit.length = 5;
+    assert_int_equal(hv_exit_memory_next(&exit), 0xffffffff);
+    exit.length = 6;
+    exit.memory.code_64 = true;
+    assert_int_equal(hv_exit_memory_next(&exit), 0x100000000);
+}
+
 #define TEST(name)          cmocka_unit_test_setup_teardown(name, kit_open, kit_close)
 #define TEST_PLATFORM(name) cmocka_unit_test_setup_teardown(name, open_platform, kit_close)
 
@@ -354,6 +412,9 @@ int main(void)
         TEST(test_exit_endings),
         TEST(test_exit_exceptions),
         TEST(test_exit_others),
+        TEST(test_step_done),
+        TEST(test_event_address),
+        TEST(test_memory_next),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -57,14 +57,32 @@ test_format_SRCS := hv/base/log.c
 UNITS += test_string
 test_string_SRCS :=
 
-UNITS += test_insn
-test_insn_SRCS := hv/mmio/insn.c
+UNITS += test_insn test_insn_other
+test_insn_SRCS := hv/mmio/insn.c hv/mmio/opcodes.c tests/unit/insn_kit.c
+test_insn_other_SRCS := $(test_insn_SRCS)
+
+UNITS += test_alu
+test_alu_SRCS := hv/mmio/alu.c
+UNITS += test_emulate test_emurules test_emustrings
+test_emulate_SRCS := hv/mmio/alu.c hv/mmio/emulate.c hv/mmio/insn.c hv/mmio/opcodes.c hv/mmio/strings.c \
+    tests/unit/emu_kit.c
+test_emurules_SRCS := $(test_emulate_SRCS)
+test_emustrings_SRCS := $(test_emulate_SRCS)
+
+# The decoder and emulator against a CPU and against Unicorn, on random instructions.
+DIFF_SRCS := hv/mmio/alu.c hv/mmio/emulate.c hv/mmio/insn.c hv/mmio/opcodes.c hv/mmio/strings.c \
+    tests/unit/diff_check.c tests/unit/diff_emu.c tests/unit/diff_encode.c tests/unit/diff_forms.c \
+    tests/unit/diff_gen.c tests/unit/diff_tally.c
+UNITS += test_native test_unicorn
+test_native_SRCS := $(DIFF_SRCS) tests/unit/native_cpu.c
+test_unicorn_SRCS := $(DIFF_SRCS) tests/unit/unicorn_cpu.c
+test_unicorn_LIBS := -lunicorn
 
 UNITS += test_region
 test_region_SRCS := hv/mmio/region.c
 
 # Everything that a section is made of.
-SECTION_SRCS := hv/mem/backing.c hv/mem/commit.c hv/mem/extents.c hv/mem/frames.c hv/mem/handle.c hv/mem/ledger.c \
+SECTION_SRCS := hv/mem/backing.c hv/mem/commit.c hv/mem/event.c hv/mem/extents.c hv/mem/frames.c hv/mem/handle.c hv/mem/ledger.c \
     hv/mem/mapping.c hv/mem/section.c hv/mem/section_bytes.c hv/base/tree.c hv/base/status.c
 
 UNITS += test_section test_handle test_section_bytes test_commit test_commitmap test_hugesection
@@ -74,6 +92,10 @@ test_section_bytes_SRCS := $(test_section_SRCS)
 test_commit_SRCS := $(patsubst hv/mem/slab.c,tests/fake/slab.c,$(test_section_SRCS)) tests/unit/commit_kit.c
 test_commitmap_SRCS := $(test_commit_SRCS)
 test_hugesection_SRCS := $(SECTION_SRCS) tests/fake/phys.c tests/fake/slab.c tests/fake/window.c
+
+UNITS += test_event
+test_event_SRCS := $(test_hugesection_SRCS) tests/unit/section_kit.c
+test_event_LIBS := -lpthread
 
 UNITS += test_view_area
 test_view_area_SRCS := hv/mem/view_area.c hv/base/tree.c
@@ -98,6 +120,13 @@ test_range_SRCS := $(PCI_WORLD_SRCS)
 UNITS += test_replace test_joins
 test_replace_SRCS := $(PCI_WORLD_SRCS) tests/unit/replace_kit.c
 test_joins_SRCS := $(test_replace_SRCS)
+UNITS += test_doorbell test_bells test_bellranges
+test_doorbell_SRCS := $(PCI_WORLD_SRCS) tests/unit/bell_kit.c
+test_bells_SRCS := $(test_doorbell_SRCS)
+test_bellranges_SRCS := $(test_doorbell_SRCS)
+test_bells_LIBS := -lpthread
+UNITS += test_known_bell
+test_known_bell_SRCS := $(test_doorbell_SRCS)
 UNITS += test_guest_memory
 test_guest_memory_SRCS := $(PCI_WORLD_SRCS) tests/unit/ram_kit.c
 UNITS += test_aperture
@@ -132,15 +161,28 @@ test_inject_LIBS := $(FAULT_WRAPPED:%=-Wl$(comma)--wrap=%)
 
 # hv/vm: the core under a fake backend, on fake memory.
 VM_KIT_SRCS := tests/unit/vm_kit.c tests/fake/backend.c tests/fake/blocks.c tests/fake/phys.c \
-    tests/fake/ptstore.c tests/fake/window.c $(EPT_SRCS) hv/base/log.c \
-    hv/base/status.c hv/mmio/insn.c hv/mmio/region.c hv/vm/cpuid.c hv/vm/exit.c hv/vm/io.c \
-    hv/vm/memtype.c hv/vm/mmio.c hv/vm/msr.c hv/vm/pause.c hv/vm/platform.c hv/vm/vm.c hv/vm/walk.c
+    tests/fake/ptstore.c tests/fake/vector.c tests/fake/window.c $(EPT_SRCS) $(MMIO_SRCS) hv/base/log.c \
+    hv/base/status.c hv/vm/access.c hv/vm/cpuid.c hv/vm/exit.c hv/vm/io.c hv/vm/memtype.c hv/vm/mmio.c hv/vm/msr.c \
+    hv/vm/pause.c hv/vm/platform.c hv/vm/trail.c hv/vm/vm.c hv/vm/walk.c
 UNITS += test_walk
 test_walk_SRCS := $(VM_KIT_SRCS)
+UNITS += test_paging
+test_paging_SRCS := $(VM_KIT_SRCS) tests/unit/paging_kit.c
+UNITS += test_pagerights
+test_pagerights_SRCS := $(VM_KIT_SRCS) tests/unit/paging_kit.c
+UNITS += test_pagerandom
+test_pagerandom_SRCS := $(VM_KIT_SRCS) tests/unit/paging_kit.c
 UNITS += test_mmio
 test_mmio_SRCS := $(VM_KIT_SRCS)
 UNITS += test_mmiopages
 test_mmiopages_SRCS := $(VM_KIT_SRCS)
+UNITS += test_stale
+test_stale_SRCS := $(VM_KIT_SRCS) tests/unit/stale_kit.c
+UNITS += test_access test_accessto test_known_access test_known_insn
+test_access_SRCS := $(VM_KIT_SRCS) tests/unit/mode_kit.c
+test_accessto_SRCS := $(test_access_SRCS)
+test_known_access_SRCS := $(test_access_SRCS)
+test_known_insn_SRCS := $(test_access_SRCS)
 UNITS += test_vmpolicy
 test_vmpolicy_SRCS := $(VM_KIT_SRCS)
 UNITS += test_pause

@@ -1,5 +1,7 @@
 #include "tests/unit/vm_kit.h"
 
+#include "hv/vm/usual.h"
+
 #include <string.h>
 
 #include "tests/fake/blocks.h"
@@ -11,6 +13,7 @@
 #define DEVICE_FRAME MIB(48)
 
 struct kit kit;
+char kit_is_telling;
 
 static void second_level(uint64_t gpa, hpa_t frame, uint64_t pages, uint8_t rights,
                          enum memtype memtype)
@@ -40,7 +43,6 @@ int kit_open(void **state)
     const unsigned burst = 4;
     static bool mapped;
 
-    (void)state;
     if (!mapped)
         fake_phys_init(PHYS_BYTES);
     else
@@ -48,6 +50,7 @@ int kit_open(void **state)
     mapped = true;
     fake_backend_reset();
     memset(&kit, 0, sizeof(kit));
+    kit.tells_linear = state != NULL && *state == &kit_is_telling;
     hv_caps = (struct hv_caps){.large_2m = true,
                                .large_1g = true,
                                .large_executable = true,
@@ -65,6 +68,9 @@ int kit_open(void **state)
                                            .cr4 = CR4_PAE,
                                            .efer = EFER_LME | EFER_LMA | EFER_NXE,
                                            .pat = PAT_RESET};
+    for (unsigned i = 0; i < ARRAY_COUNT(fake_backend.state.seg); i++)
+        fake_backend.state.seg[i] =
+            (struct vp_segment){.limit = UINT32_MAX, .attributes = i == INSN_CS ? 0xa09b : 0xc093};
     for (unsigned page = 0; page < 2; page++)
         kit_map(KIT_CODE + page * PAGE_BYTES, KIT_CODE_RAM + page * PAGE_BYTES, 1, KIT_LINK);
     return 0;
@@ -132,6 +138,8 @@ uint8_t kit_answer(unsigned who, uint64_t offset)
 
 /* The handler's owner is an address in here, so it tells who is called. */
 static char owners[KIT_DEVICES];
+static unsigned wide_bytes[KIT_DEVICES];
+static uint64_t region_bytes[KIT_DEVICES];
 
 static struct kit_access *note(void *owner, bool write, uint64_t offset, unsigned bytes)
 {
@@ -139,7 +147,9 @@ static struct kit_access *note(void *owner, bool write, uint64_t offset, unsigne
 
     assert_true(who < KIT_DEVICES && n < KIT_ACCESSES);
     assert_true(kit.there[who]); /* or a stale handler was called */
-    assert_true(bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8);
+    assert_true(bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8 || bytes == 16 || bytes == 32);
+    assert_true(bytes <= 8 || bytes <= wide_bytes[who]);
+    assert_true(offset < region_bytes[who] && bytes <= region_bytes[who] - offset);
     assert_true(offset % bytes == 0);
     kit.seen[n] = (struct kit_access){.who = who, .write = write, .offset = offset, .bytes = bytes};
     kit.seen_count++;
@@ -163,12 +173,55 @@ static void device_write(void *owner, uint64_t offset, unsigned bytes, uint64_t 
     note(owner, true, offset, bytes)->value = value;
 }
 
-void kit_attach(unsigned who, uint64_t start, uint64_t bytes)
+static void device_read_wide(void *owner, uint64_t offset, unsigned bytes, void *value)
 {
-    const struct mmio_handler handler = {device_read, device_write, &owners[who]};
+    struct kit_access *access = note(owner, false, offset, bytes);
+
+    assert_true(bytes > 8);
+    for (unsigned i = 0; i < bytes; i++)
+        access->wide[i] = kit_answer(access->who, offset + i);
+    memcpy(value, access->wide, bytes);
+}
+
+static void device_write_wide(void *owner, uint64_t offset, unsigned bytes, const void *value)
+{
+    assert_true(bytes > 8);
+    memcpy(note(owner, true, offset, bytes)->wide, value, bytes);
+}
+
+/* Only a doorbell that rings keeps the write from the callback. */
+static void ask_bell(void *owner, uint64_t offset, unsigned bytes, uint64_t value)
+{
+    unsigned who = (unsigned)((char *)owner - owners);
+
+    assert_true(who < KIT_DEVICES && kit.there[who] && kit.asked_count < KIT_ACCESSES);
+    assert_true((bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8) && offset % bytes == 0);
+    kit.asked[kit.asked_count++] = (struct kit_access){
+        .who = who, .write = true, .offset = offset, .bytes = bytes, .value = value};
+    if (!kit.rings)
+        device_write(owner, offset, bytes, value);
+}
+
+void kit_attach_as(unsigned who, uint64_t start, uint64_t bytes, bool bell, unsigned wide)
+{
+    const struct mmio_handler handler = {.read = device_read,
+                                         .write = device_write,
+                                         .owner = &owners[who],
+                                         .write_whole = bell ? ask_bell : device_write,
+                                         .read_wide = wide ? device_read_wide : NULL,
+                                         .write_wide = wide ? device_write_wide : NULL,
+                                         .wide_bytes = wide,
+                                         .has_leaves = true};
 
     assert_int_equal(mmio_region_add(&kit.vm.regions, GPA(start), bytes, &handler), HV_OK);
     kit.there[who] = true;
+    wide_bytes[who] = wide;
+    region_bytes[who] = bytes;
+}
+
+void kit_attach(unsigned who, uint64_t start, uint64_t bytes)
+{
+    kit_attach_as(who, start, bytes, false, 0);
 }
 
 void kit_detach(unsigned who, uint64_t start)
@@ -180,7 +233,7 @@ void kit_detach(unsigned who, uint64_t start)
 void kit_forget(void)
 {
     memset(kit.seen, 0, sizeof(kit.seen));
-    kit.seen_count = 0;
+    kit.seen_count = kit.asked_count = 0;
     kit.vp.event = (struct vp_event){0};
     kit.vm.stats = (struct vm_stats){0};
     kit.vm.stop = VM_STOP_NONE;
@@ -200,6 +253,7 @@ uint64_t kit_random(void)
 /* ---- trapped accesses ---- */
 
 unsigned kit_length;
+bool kit_short;
 
 void kit_code(uint64_t rip, const void *bytes, unsigned count)
 {
@@ -208,6 +262,25 @@ void kit_code(uint64_t rip, const void *bytes, unsigned count)
 
         *kit_byte(page + (rip & PAGE_MASK)) = ((const uint8_t *)bytes)[i];
     }
+}
+
+/* Where the guest's 4-level tables show gpa: the lowest such address. */
+static bool linear_of(uint64_t table, unsigned level, uint64_t gpa, uint64_t *linear)
+{
+    const uint64_t *entry = vm_ram_pointer(&kit.vm, GPA(table), PAGE_BYTES);
+    const unsigned shift = PAGE_SHIFT + 9 * (level - 1);
+
+    for (unsigned i = 0; entry != NULL && i < 512; i++) {
+        uint64_t to = entry[i] & BITS(51, 12), below = gpa & (BIT(shift) - 1);
+        bool leaf = level == 1 || (level < 4 && (entry[i] & PTE_PS));
+
+        if (!(entry[i] & PTE_P) ||
+            (leaf ? (gpa ^ to) >> shift != 0 : !linear_of(to, level - 1, gpa, &below)))
+            continue;
+        *linear = (uint64_t)((int64_t)((uint64_t)i << (shift + 16)) >> 16) | below;
+        return true;
+    }
+    return false;
 }
 
 void kit_exit(struct hv_exit *exit, uint64_t rip, uint64_t gpa, uint8_t access)
@@ -222,6 +295,38 @@ void kit_exit(struct hv_exit *exit, uint64_t rip, uint64_t gpa, uint8_t access)
                                            .plain = true,
                                            .final = true,
                                            .code_64 = true};
+    exit->memory.gla_valid = kit.tells_linear && linear_of(kit.cr3, 4, gpa, &exit->memory.gla.v);
+}
+
+/* The backends' fast exit. */
+static unsigned usual(const struct hv_exit *exit)
+{
+    const struct hv_exit_memory *m = &exit->memory;
+    const struct hv_usual usual = {.rip = exit->rip,
+                                   .cr3 = m->cr3,
+                                   .gpa = m->gpa,
+                                   .gla = m->gla,
+                                   .code = m->code_given == INSN_MAX_BYTES ? m->code : NULL,
+                                   .access = m->access & (HV_ACCESS_READ | HV_ACCESS_WRITE),
+                                   .gla_valid = m->gla_valid,
+                                   .code_64 = m->code_64};
+
+    uint64_t next;
+
+    if (!m->plain || vp_access_usual(&kit.vp, &usual, &next) == USUAL_NOT)
+        return 0;
+    return (unsigned)(next - exit->rip);
+}
+
+enum hv_resume kit_run(struct hv_exit *exit)
+{
+    unsigned length = usual(exit);
+
+    kit_short = length != 0;
+    if (!kit_short)
+        return vm_exit_memory(&kit.vp, exit);
+    exit->length = (uint8_t)length;
+    return HV_ADVANCE;
 }
 
 enum hv_resume kit_fault(uint64_t rip, uint64_t gpa, uint8_t access)
@@ -230,7 +335,7 @@ enum hv_resume kit_fault(uint64_t rip, uint64_t gpa, uint8_t access)
     enum hv_resume resume;
 
     kit_exit(&exit, rip, gpa, access);
-    resume = vm_exit_memory(&kit.vp, &exit);
+    resume = kit_run(&exit);
     kit_length = exit.length;
     return resume;
 }
@@ -258,7 +363,7 @@ void kit_expect_event(uint8_t vector, bool has_error, uint32_t error)
 
 void kit_expect_untouched(const uint64_t gpr[GPR_COUNT])
 {
-    assert_int_equal(kit.seen_count, 0);
+    assert_int_equal(kit.seen_count + kit.asked_count, 0);
     assert_int_equal(kit.vm.stats.trapped_reads + kit.vm.stats.trapped_writes, 0);
     assert_int_equal(kit.vm.stats.unclaimed, 0);
     assert_memory_equal(kit.vp.gpr, gpr, sizeof(kit.vp.gpr));

@@ -31,7 +31,8 @@ struct kit_access {
     bool write;
     uint64_t offset;
     unsigned bytes;
-    uint64_t value; /* read: what it answered, in the low bytes */
+    uint64_t value;   /* read: what it answered, in the low bytes */
+    uint8_t wide[32]; /* of more than 8 bytes: the same */
 };
 
 #define KIT_DEVICES  8u
@@ -43,14 +44,26 @@ struct kit {
     uint64_t cr3, next_table;
     unsigned seen_count;
     struct kit_access seen[KIT_ACCESSES];
+    unsigned asked_count; /* writes that a doorbell was asked for */
+    struct kit_access asked[KIT_ACCESSES];
+    bool rings;                    /* ... and it takes them */
     bool there[KIT_DEVICES];       /* devices whose region is registered */
     void (*on_access)(unsigned n); /* in the n-th access, before it is answered */
+    bool tells_linear; /* the CPU tells the linear address of a fault, as one vendor's do */
 };
 
 extern struct kit kit;
 
 int kit_open(void **state);
 int kit_close(void **state);
+
+/* Two tests: with a CPU that tells the linear address of a fault, and with one that does not. */
+#define KIT_TEST_BOTH(test, open)                                       \
+    {#test, test, open, kit_close, NULL},                               \
+    {                                                                   \
+#test "_linear", test, open, kit_close, (void *)&kit_is_telling \
+    }
+extern char kit_is_telling;
 
 /* The byte behind a guest-physical address of RAM or of a direct page. */
 uint8_t *kit_byte(uint64_t gpa);
@@ -64,6 +77,8 @@ void kit_direct(unsigned page, uint8_t rights, enum memtype memtype);
 
 /* Device `who` answers for [start, start + bytes). */
 void kit_attach(unsigned who, uint64_t start, uint64_t bytes);
+/* The same with a doorbell, and with accesses of up to wide_bytes. */
+void kit_attach_as(unsigned who, uint64_t start, uint64_t bytes, bool bell, unsigned wide_bytes);
 void kit_detach(unsigned who, uint64_t start);
 /* What a device answers at an offset, for each byte. */
 uint8_t kit_answer(unsigned who, uint64_t offset);
@@ -86,11 +101,13 @@ void kit_code(uint64_t rip, const void *bytes, unsigned count);
  * instruction in 64-bit code at rip; kit_fault() hands it to the core.
  */
 void kit_exit(struct hv_exit *exit, uint64_t rip, uint64_t gpa, uint8_t access);
+enum hv_resume kit_run(struct hv_exit *exit); /* the short way, or else the core's door */
 enum hv_resume kit_fault(uint64_t rip, uint64_t gpa, uint8_t access);
 
 /* MOV between rAX and [RBX], 1 to 8 bytes. Returns the length, which is also that of the last kit_fault(). */
 unsigned kit_mov(uint8_t code[4], unsigned bytes, bool write);
 extern unsigned kit_length;
+extern bool kit_short; /* the last one went the short way */
 
 /* Nobody was asked and no register changed. */
 void kit_expect_untouched(const uint64_t gpr[GPR_COUNT]);
