@@ -48,16 +48,35 @@ static bool read_word(struct lab *lab, uint64_t offset, uint64_t *word)
         *word = lab->result[(offset - LAB_RESULT(0)) / sizeof(*word)];
     else if (offset == LAB_TRAPS)
         *word = lab->traps;
-    else if (offset == LAB_DOORBELL)
-        *word = 0;
+    else if (offset == LAB_DIGEST)
+        *word = lab->digest;
     else
         return false;
     return true;
 }
 
+static void record(struct lab *lab, enum hv_bar bar, uint64_t offset, uint64_t length,
+                   const uint8_t *buffer, bool write)
+{
+    struct lab_trap *trap = &lab->trap[lab->traps++ % LAB_TRAP_LOG];
+
+    *trap = (struct lab_trap){
+        .offset = offset, .bar = (uint8_t)bar, .width = (uint8_t)length, .write = write};
+    piece_copy(&trap->value, buffer, MIN(length, sizeof(trap->value)));
+    if (length > sizeof(trap->value))
+        trap->checksum = lab_checksum(buffer, length);
+    lab->digest = LAB_DIGEST_STEP(lab->digest, LAB_DIGEST_HEAD(bar, offset, length, write));
+    lab->digest = LAB_DIGEST_STEP(lab->digest, trap->value);
+}
+
 static bool is_scratch(uint64_t offset)
 {
     return offset >= LAB_SCRATCH && offset < LAB_SCRATCH + LAB_SCRATCH_BYTES;
+}
+
+static bool is_doorbell(uint64_t offset)
+{
+    return offset - LAB_DOORBELL < sizeof(((struct lab *)0)->doorbell);
 }
 
 static hv_status_t read_register(struct lab *lab, uint64_t offset, uint64_t length, uint8_t *buffer)
@@ -69,9 +88,15 @@ static hv_status_t read_register(struct lab *lab, uint64_t offset, uint64_t leng
         piece_copy(buffer, (const uint8_t *)&word + lane, length);
         return HV_OK;
     }
+    if (is_doorbell(offset)) {
+        piece_copy(buffer, (const uint8_t *)&lab->doorbell + lane, length);
+        record(lab, HV_BAR0, offset, length, buffer, false);
+        return HV_OK;
+    }
     if (!is_scratch(offset))
         return HV_E_OUT_OF_RANGE;
     piece_copy(buffer, lab->scratch + (offset - LAB_SCRATCH), length);
+    record(lab, HV_BAR0, offset, length, buffer, false);
     return HV_OK;
 }
 
@@ -87,6 +112,16 @@ static hv_status_t write_register(struct lab *lab, uint64_t offset, uint64_t len
     }
     if (is_scratch(offset)) {
         piece_copy(lab->scratch + (offset - LAB_SCRATCH), buffer, length);
+        record(lab, HV_BAR0, offset, length, buffer, true);
+        return HV_OK;
+    }
+    if (is_doorbell(offset)) {
+        piece_copy((uint8_t *)&lab->doorbell + (offset - LAB_DOORBELL), buffer, length);
+        record(lab, HV_BAR0, offset, length, buffer, true);
+        return HV_OK;
+    }
+    if (offset == LAB_DIGEST && length == sizeof(lab->digest)) {
+        memcpy(&lab->digest, buffer, sizeof(lab->digest));
         return HV_OK;
     }
     if (offset == LAB_COMMAND && length == sizeof(command)) {
@@ -99,30 +134,30 @@ static hv_status_t write_register(struct lab *lab, uint64_t offset, uint64_t len
 
 /* ---- trapped accesses ---- */
 
-static void record(struct lab *lab, enum hv_bar bar, uint64_t offset, uint64_t length,
-                   const uint8_t *buffer, bool write)
+static bool is_memory(enum hv_bar bar, uint64_t offset)
 {
-    struct lab_trap *trap = &lab->trap[lab->traps++ % LAB_TRAP_LOG];
+    return bar == HV_BAR2 && (offset >> PAGE_SHIFT) - LAB_MEMORY_PAGE < LAB_MEMORY_PAGES;
+}
 
-    *trap = (struct lab_trap){
-        .offset = offset, .bar = (uint8_t)bar, .width = (uint8_t)length, .write = write};
-    piece_copy(&trap->value, buffer, length);
+/* What differs from a hole's byte there. */
+static uint8_t *memory_at(struct lab *lab, uint64_t offset)
+{
+    return &lab->memory[offset - ((uint64_t)LAB_MEMORY_PAGE << PAGE_SHIFT)];
 }
 
 static hv_status_t lab_read(void *context, enum hv_bar bar, uint64_t offset, uint64_t length,
                             uint8_t *buffer)
 {
     struct lab *lab = context;
-    hv_status_t status = HV_OK;
+    const bool memory = is_memory(bar, offset);
 
     if (bar == HV_BAR0)
-        status = read_register(lab, offset, length, buffer);
-    else
-        for (uint64_t i = 0; i < length; i++)
-            buffer[i] = LAB_HOLE_BYTE(offset + i);
-    if (bar != HV_BAR0 || is_scratch(offset))
-        record(lab, bar, offset, length, buffer, false);
-    return status;
+        return read_register(lab, offset, length, buffer);
+    for (uint64_t i = 0; i < length; i++)
+        buffer[i] =
+            (uint8_t)(LAB_HOLE_BYTE(offset + i) ^ (memory ? *memory_at(lab, offset + i) : 0));
+    record(lab, bar, offset, length, buffer, false);
+    return HV_OK;
 }
 
 static hv_status_t lab_write(void *context, enum hv_bar bar, uint64_t offset, uint64_t length,
@@ -130,9 +165,12 @@ static hv_status_t lab_write(void *context, enum hv_bar bar, uint64_t offset, ui
 {
     struct lab *lab = context;
 
-    if (bar != HV_BAR0 || is_scratch(offset))
-        record(lab, bar, offset, length, buffer, true);
-    return bar == HV_BAR0 ? write_register(lab, offset, length, buffer) : HV_OK;
+    if (bar == HV_BAR0)
+        return write_register(lab, offset, length, buffer);
+    record(lab, bar, offset, length, buffer, true);
+    for (uint64_t i = 0; i < length && is_memory(bar, offset); i++)
+        *memory_at(lab, offset + i) = (uint8_t)(buffer[i] ^ LAB_HOLE_BYTE(offset + i));
+    return HV_OK;
 }
 
 /* ---- the initial ranges ---- */
@@ -206,9 +244,12 @@ static hv_status_t make_ranges(struct lab *lab)
 static hv_status_t lab_start(void *context)
 {
     struct lab *lab = context;
-    hv_status_t status = HV_OK;
+    hv_status_t status = hv_bar_set_access_bytes(lab->device, HV_BAR_ROM, LAB_ROM_ACCESS_BYTES);
 
-    if (lab->bar4_bytes != 0) /* every power of two from 1 MiB to the configured one */
+    if (status == HV_OK && lab->bar4_bytes != 0)
+        status = hv_bar_set_access_bytes(lab->device, HV_BAR4, LAB_BAR4_ACCESS_BYTES);
+    if (status == HV_OK &&
+        lab->bar4_bytes != 0) /* every power of two from 1 MiB to the configured one */
         status = hv_bar_make_resizable(lab->device, HV_BAR4, (lab->bar4_bytes / MIB(1) << 1) - 1);
     if (status == HV_OK && !lab->has_ranges) /* ranges outlive a stop */
         status = make_ranges(lab);
@@ -394,6 +435,7 @@ hv_status_t lab_create(struct hv_device_host *host, uint32_t option_count,
         return HV_E_BUSY;
     memset(&the_lab, 0, sizeof(the_lab));
     the_lab.in_use = true;
+    the_lab.host = host;
     status = hv_device_create(host, HV_DEVICE_PCI, &class_id, &instance_id, &lab_ops, &the_lab,
                               option_count, options, &the_lab.device);
     if (status != HV_OK)

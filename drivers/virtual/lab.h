@@ -31,7 +31,8 @@ hv_status_t lab_create(struct hv_device_host *host, uint32_t option_count,
 
 struct lab_trap {
     uint64_t offset;
-    uint64_t value;
+    uint64_t value;    /* the first 8 bytes */
+    uint64_t checksum; /* of all of them when there are more, else 0 */
     uint8_t bar;
     uint8_t width;
     bool write;
@@ -46,9 +47,22 @@ struct lab_mapping {
     uint64_t bytes;
 };
 
+/* The command that the callback of the guest's events runs. */
+struct lab_hook {
+    uint32_t command; /* 0: none */
+    uint64_t arg[LAB_ARGS - 1];
+    uint64_t runs;
+    hv_status_t status; /* of the last run */
+    uint64_t result;    /* its first */
+    bool is_running;
+};
+
 struct lab {
     bool in_use;
     struct hv_device *device;
+    struct hv_device_host *host;
+    struct hv_device *neighbour[LAB_NEIGHBOURS];
+    unsigned neighbours;               /* how many there are */
     hv_handle_t section[LAB_SECTIONS]; /* LAB_SECTION_*; 0: not there */
     hv_handle_t handle[LAB_HANDLES];   /* made by the guest's commands; 0: free place */
     uint64_t bar4_bytes;
@@ -58,9 +72,12 @@ struct lab {
     hv_status_t status;
     uint64_t arg[LAB_ARGS];
     uint64_t result[LAB_RESULTS];
-    uint64_t traps;
+    struct lab_hook hook;
+    uint64_t doorbell; /* what no doorbell took */
+    uint64_t traps, digest;
     struct lab_trap trap[LAB_TRAP_LOG];
     uint8_t scratch[LAB_SCRATCH_BYTES];
+    uint8_t memory[LAB_MEMORY_PAGES * PAGE_BYTES]; /* what differs from a hole's bytes */
     struct hv_mmio_op op[LAB_BATCH_OPS];
     struct lab_mapping mapping[LAB_MAPPINGS];
     uint8_t buffer[LAB_BUFFER_BYTES]; /* for copies from and to the guest */

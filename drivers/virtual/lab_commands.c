@@ -13,6 +13,7 @@ static hv_status_t trap_get(struct lab *lab)
     lab->result[2] = trap->width;
     lab->result[3] = trap->value;
     lab->result[4] = trap->write;
+    lab->result[5] = trap->checksum;
     return HV_OK;
 }
 
@@ -32,6 +33,7 @@ static hv_status_t bar_stats(struct lab *lab)
     lab->result[6] = stats.trapped_writes;
     lab->result[7] = stats.callback_failures;
     lab->result[8] = stats.max_bytes;
+    lab->result[9] = stats.rings;
     return HV_OK;
 }
 
@@ -94,6 +96,8 @@ static hv_status_t totals(struct lab *lab)
     lab->result[4] = now.ranges;
     lab->result[5] = now.views;
     lab->result[6] = now.apertures;
+    lab->result[7] = now.doorbells;
+    lab->result[8] = now.events;
     return HV_OK;
 }
 
@@ -168,6 +172,13 @@ static hv_status_t (*const commands[])(struct lab *lab) = {
     [LAB_CMD_GUEST_WRITE] = lab_guest_write,
     [LAB_CMD_PAUSE] = lab_pause,
     [LAB_CMD_RESUME] = lab_resume,
+    [LAB_CMD_EVENT_TAKE] = lab_event_take,
+    [LAB_CMD_EVENT_SIGNAL] = lab_event_signal,
+    [LAB_CMD_ON_SIGNAL] = lab_on_signal,
+    [LAB_CMD_DOORBELL_REGISTER] = lab_doorbell_register,
+    [LAB_CMD_DOORBELL_UNREGISTER] = lab_doorbell_unregister,
+    [LAB_CMD_NEIGHBOURS] = lab_neighbours,
+    [LAB_CMD_ACCESS_BYTES] = lab_access_bytes,
 };
 
 void lab_command(struct lab *lab, uint32_t command)

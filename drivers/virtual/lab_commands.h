@@ -41,6 +41,9 @@ static inline hv_handle_t handle_arg(const struct lab *lab, unsigned i)
     return lab->arg[i] > UINT32_MAX ? 0 : (hv_handle_t)lab->arg[i];
 }
 
+/* Where a new handle is remembered, so that tear-down can close it. NULL: no place. */
+hv_handle_t *lab_free_handle(struct lab *lab);
+
 /* ---- the commands, as lab_regs.h describes them ---- */
 
 hv_status_t lab_range_create(struct lab *lab) MUST_CHECK;
@@ -65,7 +68,15 @@ hv_status_t lab_section_write(struct lab *lab) MUST_CHECK;
 hv_status_t lab_section_fill(struct lab *lab) MUST_CHECK;
 hv_status_t lab_section_checksum(struct lab *lab) MUST_CHECK;
 hv_status_t lab_handle_close(struct lab *lab) MUST_CHECK;
+
 hv_status_t lab_event_create(struct lab *lab) MUST_CHECK;
+hv_status_t lab_event_take(struct lab *lab) MUST_CHECK;
+hv_status_t lab_event_signal(struct lab *lab) MUST_CHECK;
+hv_status_t lab_on_signal(struct lab *lab) MUST_CHECK;
+hv_status_t lab_doorbell_register(struct lab *lab) MUST_CHECK;
+hv_status_t lab_doorbell_unregister(struct lab *lab) MUST_CHECK;
+hv_status_t lab_neighbours(struct lab *lab) MUST_CHECK;
+hv_status_t lab_access_bytes(struct lab *lab) MUST_CHECK;
 
 hv_status_t lab_view_map(struct lab *lab) MUST_CHECK;
 hv_status_t lab_view_unmap(struct lab *lab) MUST_CHECK;

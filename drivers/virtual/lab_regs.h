@@ -14,25 +14,32 @@
 #ifndef DRIVERS_VIRTUAL_LAB_REGS_H
 #define DRIVERS_VIRTUAL_LAB_REGS_H
 
-#define LAB_VENDOR_ID 0x1D1Du
-#define LAB_DEVICE_ID 0x1AB0u
+#define LAB_VENDOR_ID    0x1D1Du
+#define LAB_DEVICE_ID    0x1AB0u
+#define LAB_NEIGHBOUR_ID 0x1AB1u
 
-#define LAB_MAGIC     0x000 /* u32, RO: LAB_MAGIC_VALUE */
-#define LAB_VERSION   0x004 /* u32, RO */
-#define LAB_STATUS    0x008 /* s32, RO: hv_status_t of the last command */
-#define LAB_COMMAND   0x00c /* u32, WO: runs the command */
+#define LAB_MAGIC        0x000 /* u32, RO: LAB_MAGIC_VALUE */
+#define LAB_VERSION      0x004 /* u32, RO */
+#define LAB_STATUS       0x008 /* s32, RO: hv_status_t of the last command */
+#define LAB_COMMAND      0x00c /* u32, WO: runs the command */
 /* u64, RW, i = 0..11: the low ones in a row, the others further up. */
 #define LAB_ARG(i)    ((i) < LAB_ARGS_LOW ? 0x010 + 8 * (i) : 0x1c0 + 8 * (i))
 #define LAB_ARGS_LOW  8
 #define LAB_RESULT(i) (0x050 + 8 * (i)) /* u64, RO, i = 0..9 */
 #define LAB_TRAPS \
-    0x0a0 /* u64, RO: trapped accesses recorded so far (BAR2, BAR4, ROM and the scratch area) */
-#define LAB_DOORBELL      0x0a8 /* u32, reserved for later */
+    0x0a0 /* u64, RO: trapped accesses recorded so far (BAR2, BAR4, ROM, LAB_DOORBELL, the scratch area) */
+#define LAB_DOORBELL \
+    0x0a8 /* u64, RW, any width: for doorbells; it keeps what none of them takes; each access is recorded */
+/*
+ * u64: a number over all records since it was last written; a write sets it. Each record r changes it to
+ * LAB_DIGEST_STEP(LAB_DIGEST_STEP(digest, LAB_DIGEST_HEAD(bar, offset, width, write)), value).
+ */
+#define LAB_DIGEST        0x0b0
 #define LAB_SCRATCH       0x100 /* 0x100..0x1ff: plain read/write bytes, any width */
 #define LAB_SCRATCH_BYTES 0x100
 
 #define LAB_MAGIC_VALUE   0x3142414cu /* "LAB1" */
-#define LAB_VERSION_VALUE 2u
+#define LAB_VERSION_VALUE 3u
 
 /*
  * An offset of BAR0 where nothing is, a write to a read-only register and a write to LAB_COMMAND that is not 4
@@ -40,7 +47,12 @@
  */
 
 /* A trapped read of BAR2, BAR4 or the ROM BAR gives, byte by byte, this function of the byte's BAR offset. */
-#define LAB_HOLE_BYTE(offset) ((unsigned char)((((offset) >> 12) * 0x1d) ^ ((offset)*7) ^ 0x5a))
+#define LAB_HOLE_BYTE(offset)         ((unsigned char)((((offset) >> 12) * 0x1d) ^ ((offset)*7) ^ 0x5a))
+
+#define LAB_DIGEST_STEP(digest, word) (((digest) ^ (word)) * 0x100000001b3ull)
+#define LAB_DIGEST_HEAD(bar, offset, width, write)                          \
+    ((uint64_t)(offset) ^ (uint64_t)(bar) << 48 ^ (uint64_t)(width) << 52 ^ \
+     (uint64_t)((write) ? 1 : 0) << 63)
 
 /* Section indices for LAB_CMD_SECTION_GET. */
 #define LAB_SECTION_MAIN \
@@ -70,17 +82,20 @@ enum lab_command {
     LAB_CMD_SECTION_CREATE =
         5, /* access, bytes, protect, attributes, backing kind (0 none, 1 physical,
                                    2 module), base, backing bytes or module -> handle */
-    LAB_CMD_HANDLE_CLOSE = 6,      /* handle */
-    LAB_CMD_EVENT_CREATE = 7,      /* -> a handle of another kind than a section */
+    LAB_CMD_HANDLE_CLOSE = 6, /* handle */
+    /* kind (0 auto-reset, 1 counting), 1: each signal runs the command of ON_SIGNAL, else 0 -> handle */
+    LAB_CMD_EVENT_CREATE = 7,
     LAB_CMD_SECTION_READ = 8,      /* handle, byte offset (8-aligned) -> u64 */
     LAB_CMD_SECTION_WRITE = 9,     /* handle, byte offset (8-aligned), u64 */
     LAB_CMD_SECTION_FILL = 10,     /* handle, byte offset, bytes (both 8-aligned), seed */
     LAB_CMD_SECTION_CHECKSUM = 11, /* handle, byte offset, bytes -> FNV-1a 64 */
     LAB_CMD_TRAP_GET =
         12, /* sequence number (0 = first ever, only the last LAB_TRAP_LOG are kept) ->
-                                   bar, offset, width, value, 1 if write */
+                                   bar, offset, width, value (the first 8 bytes), 1 if write,
+                                   FNV-1a 64 of all bytes when there are more than 8, else 0 */
     LAB_CMD_BAR_STATS = 13, /* bar -> bytes now, base, decoded, ranges, direct pages, trapped reads,
-                                   trapped writes, callback failures, bytes at its largest */
+                                   trapped writes, callback failures, bytes at its largest,
+                                   writes that doorbells took */
     LAB_CMD_LEAF = 14, /* gpa -> present, rights (1 R, 2 W, 4 X), type, IPAT, level, the entry's
                                    bits without its frame */
     LAB_CMD_EFFECTIVE_TYPE =
@@ -90,7 +105,7 @@ enum lab_command {
     LAB_CMD_CAPS = 16, /* -> LAB_CAP_* bits, physical address bits */
     /*
      * -> free frames, table pages, ledger mappings, sections, ranges; views, I/O mappings and apertures of the
-     * whole hypervisor; apertures of the lab
+     * whole hypervisor; apertures of the lab; doorbells of the lab; events of the whole hypervisor
      */
     LAB_CMD_TOTALS = 17,
     LAB_CMD_HASH = 18, /* -> hash of tables and range records */
@@ -188,6 +203,30 @@ enum lab_command {
      */
     LAB_CMD_PAUSE = 43,
     LAB_CMD_RESUME = 44,
+
+    /* ---- events and doorbells ---- */
+
+    LAB_CMD_EVENT_TAKE = 45,   /* handle -> how many signals there were */
+    LAB_CMD_EVENT_SIGNAL = 46, /* handle */
+    /*
+     * The command that the callbacks of events run from now on, 0: none; its arguments (11) -> how often the one before
+     * was asked for, status of its last run, RESULT(0) of that. A callback does not run inside another, but counts. The
+     * results of the command under way stay.
+     */
+    LAB_CMD_ON_SIGNAL = 47,
+    LAB_CMD_DOORBELL_REGISTER = 48,   /* device selector, bar, offset, value, flags, event handle */
+    LAB_CMD_DOORBELL_UNREGISTER = 49, /* device selector, bar, offset, value, flags */
+    /*
+     * hv_bar_set_access_bytes: device selector, bar, bytes. The lab has made its own choice when it started: BAR4
+     * takes accesses of up to 64 bytes whole, the ROM BAR of up to 16, the others of up to 8.
+     */
+    LAB_CMD_ACCESS_BYTES = 50,
+    /*
+     * How many other devices there shall be on the bus, at most LAB_NEIGHBOURS, else _1: they are added in the lowest
+     * free slots, and go again, the last first. Each is LAB_VENDOR_ID, LAB_NEIGHBOUR_ID and has six 32-bit BARs of 4 KiB, whose bytes
+     * read as their offset.
+     */
+    LAB_CMD_NEIGHBOURS = 51,
 };
 
 #define LAB_NONE_DONE            (~0ull)
@@ -198,6 +237,9 @@ enum lab_command {
 #define LAB_PAUSE_DEPTH          16u
 #define LAB_PAUSE_FOR_GOOD       (~0ull)
 #define LAB_ROM_BYTES            0x10000u
+#define LAB_NEIGHBOURS           11u
+#define LAB_BAR4_ACCESS_BYTES    64u
+#define LAB_ROM_ACCESS_BYTES     16u
 
 #define LAB_TRAP_LOG             64u /* TRAP_GET of anything older or not yet recorded: HV_E_NOT_FOUND */
 
@@ -242,7 +284,8 @@ enum lab_command {
  *   larger  BAR2 pages 512 * 12 .. 512 * 14 + 0: 4 MiB and one page, WB, RW: two 2 MiB leaves and one 4 KiB
  *   apart   BAR2 pages 512 * 16 - 1 .. 512 * 16 + 1: RW, WB, across a 2 MiB border in 4 KiB leaves
  *   the last page of the BAR: RW, WB
- * Every other page is a hole. Pages 512 * 20 and up to the last one are free for a guest's own ranges.
+ * Every other page is a hole; LAB_MEMORY_PAGES of them behave like memory: they start with what every hole reads and
+ * keep what is written. Pages 512 * 20 and up to the last one are free for a guest's own ranges.
  */
 #define LAB_SMALL_SLOTS   40u
 #define LAB_SMALL_PAGE(n) (4u * (n))
@@ -256,6 +299,8 @@ enum lab_command {
 #define LAB_APART_PAGES   3u
 #define LAB_BAR2_PAGES    16384u
 #define LAB_LAST_PAGE     (LAB_BAR2_PAGES - 1u)
+#define LAB_MEMORY_PAGE   (512u * 18u)
+#define LAB_MEMORY_PAGES  4u
 #define LAB_FREE_PAGE     (512u * 20u)
 
 #endif

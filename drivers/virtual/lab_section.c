@@ -20,8 +20,7 @@ hv_status_t lab_section_get(struct lab *lab)
     return HV_OK;
 }
 
-/* Where a new handle is remembered, so that tear-down can close it. */
-static hv_handle_t *free_handle(struct lab *lab)
+hv_handle_t *lab_free_handle(struct lab *lab)
 {
     for (unsigned i = 0; i < LAB_HANDLES; i++)
         if (lab->handle[i] == 0)
@@ -48,7 +47,7 @@ static hv_status_t create(struct lab *lab, const char *name)
         .bytes = lab->arg[6],
         .module = u32_arg(lab, 6),
     };
-    hv_handle_t *place = free_handle(lab);
+    hv_handle_t *place = lab_free_handle(lab);
     hv_status_t status;
 
     if (!place)
@@ -89,7 +88,7 @@ hv_status_t lab_section_create_named(struct lab *lab)
 hv_status_t lab_section_open(struct lab *lab)
 {
     char name[HV_SECTION_NAME_BYTES];
-    hv_handle_t *place = free_handle(lab);
+    hv_handle_t *place = lab_free_handle(lab);
     hv_status_t status;
 
     if (!place)
@@ -131,16 +130,6 @@ hv_status_t lab_handle_close(struct lab *lab)
 
     if (status == HV_OK)
         forget_handle(lab, handle);
-    return status;
-}
-
-hv_status_t lab_event_create(struct lab *lab)
-{
-    hv_handle_t *place = free_handle(lab);
-    hv_status_t status = place ? handle_create_event(place) : HV_E_QUOTA;
-
-    if (status == HV_OK)
-        lab->result[0] = *place;
     return status;
 }
 

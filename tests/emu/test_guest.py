@@ -8,9 +8,9 @@ import boots
 import machine
 import pytest
 
-GROUPS = ["pci", "ranges", "trap", "forms", "cross", "cpu", "regs", "types", "status", "section", "names", "dynamic", "bars",
+GROUPS = ["pci", "ranges", "trap", "forms", "cross", "insn", "string", "faults", "step", "modes", "cpu", "regs", "types", "status", "section", "names", "dynamic", "bars",
           "overlap", "share", "display", "replace", "batch", "reserve", "memory", "view", "window", "rom", "resize",
-          "churn", "many", "storm", "chance", "stress"]
+          "doorbell", "churn", "many", "storm", "chance", "stress"]
 # Groups with a boot of their own.
 APART = ["big", "card"]
 WHOLE = [f"all@{name}" for name in boots.OFFERED]

@@ -11,33 +11,7 @@ SIGN     equ 1
 KEEP     equ 2
 NONE     equ 16
 
-%macro NAMES 5
-
-%define R64_%1 %2
-%define R32_%1 %3
-%define R16_%1 %4
-%define R8_%1 %5
-%endmacro
-NAMES 0, rax, eax, ax, al
-NAMES 1, rcx, ecx, cx, cl
-NAMES 2, rdx, edx, dx, dl
-NAMES 3, rbx, ebx, bx, bl
-NAMES 4, rsp, esp, sp, spl
-NAMES 5, rbp, ebp, bp, bpl
-NAMES 6, rsi, esi, si, sil
-NAMES 7, rdi, edi, di, dil
-NAMES 8, r8, r8d, r8w, r8b
-NAMES 9, r9, r9d, r9w, r9b
-NAMES 10, r10, r10d, r10w, r10b
-NAMES 11, r11, r11d, r11w, r11b
-NAMES 12, r12, r12d, r12w, r12b
-NAMES 13, r13, r13d, r13w, r13b
-NAMES 14, r14, r14d, r14w, r14b
-NAMES 15, r15, r15d, r15w, r15b
-%define H8_0 ah
-%define H8_1 ch
-%define H8_2 dh
-%define H8_3 bh
+%include "tests/guest/names.inc"
 
 ; FORM family, op, bytes, register, its bytes, extension, high byte, base, index, shift, address bytes,
 ;      displacement, immediate, {instruction}.   struct form in t_forms.c
@@ -193,7 +167,7 @@ FAMILY_PREFIX    equ 20
         FORM FAMILY_PREFIX, LOAD, 4, 0, 4, ZERO, 0, 3, NONE, 0, 8, 0, 0, {db 0x8b, 0x04, 0xe3}
         FORM FAMILY_PREFIX, LOAD, 4, 0, 4, ZERO, 0, 3, 12, 0, 8, 0, 0, {db 0x42, 0x8b, 0x04, 0x23}
 
-; Not emulated: memory operand in RBX (copies: source RSI or destination RDI too), #UD on a trapped page.
+; Not emulated: memory operand in RBX (copies: destination RDI or source RSI), #UD on a trapped page.
         global guest_refused, guest_refused_end
 %macro REFUSED 2
         section .text
@@ -206,26 +180,33 @@ FAMILY_PREFIX    equ 20
 %endmacro
         section .refused progbits alloc noexec nowrite align=8
 guest_refused:
-        REFUSED "lock or [m], eax", {lock or [rbx], eax}
-        REFUSED "xchg [m], eax", {xchg [rbx], eax}
-        REFUSED "add [m], rcx", {add [rbx], rcx}
-        REFUSED "add rcx, [m]", {add rcx, [rbx]}
-        REFUSED "cmp byte [m], 1", {cmp byte [rbx], 1}
-        REFUSED "test [m], edx", {test [rbx], edx}
-        REFUSED "lock cmpxchg [m], ecx", {lock cmpxchg [rbx], ecx}
-        REFUSED "lock xadd [m], ecx", {lock xadd [rbx], ecx}
-        REFUSED "inc dword [m]", {inc dword [rbx]}
-        REFUSED "bts dword [m], 3", {bts dword [rbx], 3}
-        REFUSED "movsb to the page", {movsb}
-        REFUSED "rep stosd", {rep stosd}
-        REFUSED "push qword [m]", {push qword [rbx]}
-        REFUSED "pop qword [m]", {pop qword [rbx]}
-        REFUSED "movups xmm0, [m]", {movups xmm0, [rbx]}
-        REFUSED "movdqu [m], xmm1", {movdqu [rbx], xmm1}
-        REFUSED "movnti [m], ecx", {movnti [rbx], ecx}
-        REFUSED "movbe ecx, [m]", {movbe ecx, [rbx]}
+        REFUSED "insb", {insb}
+        REFUSED "rep outsb, source RSI", {rep outsb}
         REFUSED "fld qword [m]", {fld qword [rbx]}
+        REFUSED "fstp tword [m]", {fstp tword [rbx]}
+        REFUSED "fnstcw [m]", {fnstcw [rbx]}
+        REFUSED "fxsave [m]", {fxsave [rbx]}
+        REFUSED "ldmxcsr [m]", {ldmxcsr [rbx]}
+        REFUSED "movq mm0, [m]", {movq mm0, [rbx]}
+        REFUSED "movq [m], mm1", {movq [rbx], mm1}
+        REFUSED "paddd mm0, [m]", {paddd mm0, [rbx]}
+        REFUSED "paddd xmm0, [m]", {paddd xmm0, [rbx]}
+        REFUSED "addps xmm1, [m]", {addps xmm1, [rbx]}
+        REFUSED "pinsrw xmm1, [m], 3", {pinsrw xmm1, [rbx], 3}
         REFUSED "mov [m], ds", {mov [rbx], ds}
+        REFUSED "mov es, [m]", {mov es, [rbx]}
+        REFUSED "shl dword [m], 3", {shl dword [rbx], 3}
+        REFUSED "ror byte [m], cl", {ror byte [rbx], cl}
+        REFUSED "imul ecx, [m]", {imul ecx, [rbx]}
+        REFUSED "div dword [m]", {div dword [rbx]}
+        REFUSED "cmovc ecx, [m]", {cmovc ecx, [rbx]}
+        REFUSED "setz [m]", {setz [rbx]}
+        REFUSED "bsf ecx, [m]", {bsf ecx, [rbx]}
+        REFUSED "xlatb", {xlatb}
+        REFUSED "call [m]", {call [rbx]}
+        REFUSED "jmp [m]", {jmp [rbx]}
+        REFUSED "sgdt [m]", {sgdt [rbx]}
+        REFUSED "shld [m], ecx, 4", {shld [rbx], ecx, 4}
         section .refused
 guest_refused_end:
 

@@ -117,7 +117,18 @@ void store(uint64_t gva, unsigned bytes, uint64_t value);
 uint64_t ones(unsigned bytes);
 
 /* ---- traps.c ---- */
-enum vector { VEC_DE = 0, VEC_BP = 3, VEC_UD = 6, VEC_DF = 8, VEC_GP = 13, VEC_PF = 14 };
+enum vector {
+    VEC_DE = 0,
+    VEC_DB = 1,
+    VEC_BP = 3,
+    VEC_UD = 6,
+    VEC_NM = 7,
+    VEC_DF = 8,
+    VEC_SS = 12,
+    VEC_GP = 13,
+    VEC_PF = 14,
+    VEC_AC = 17
+};
 struct trap_frame {
     uint64_t gpr[16]; /* encoding order: RAX RCX RDX RBX RSP RBP RSI RDI R8.. */
     uint64_t vector, error, rip, cs, rflags, rsp, ss;
@@ -125,6 +136,10 @@ struct trap_frame {
 extern struct trap_frame trap_last; /* the fault that ended the last trap_try() */
 extern uint64_t trap_cr2;
 void traps_init(void);
+/* Descriptors by selector / 8: 1 and 3 64-bit and 32-bit code, 2 data; 4, 5, 6 32-bit code, data, 64-bit code of users. */
+#define GDT_TASK 8
+#define GDT_FREE 10 /* and up to 15: for one check at a time */
+extern uint64_t guest_gdt[16];
 /* Calls fn(arg). The vector of the exception that ended it, or -1. */
 int trap_try(void (*fn)(void *), void *arg);
 
@@ -139,18 +154,20 @@ void map(uint64_t gva, uint64_t gpa, uint64_t bytes, uint64_t leaf, unsigned pat
 void unmap(uint64_t gva, uint64_t bytes, uint64_t leaf);
 /* The entry for gva at level 1 (4 KiB) or 2 (2 MiB); tables are made on the way. */
 uint64_t *entry_of(uint64_t gva, unsigned level);
-unsigned pat_index_of(unsigned type); /* an index of GUEST_PAT that gives `type` */
+void allow_user(uint64_t gva, uint64_t bytes); /* for what is mapped by 4 KiB pages */
+unsigned pat_index_of(unsigned type);          /* an index of GUEST_PAT that gives `type` */
 bool have_huge_pages(void);
 
-#define GVA_BAR2    UINT64_C(0x40000000) /* BAR2 by 4 KiB pages, and what follows it */
-#define GVA_TMP     UINT64_C(0x60000000) /* for one check at a time */
-#define GVA_REGS    UINT64_C(0x70000000) /* BAR0, uncached */
-#define GVA_BAR2_2M UINT64_C(0x80000000) /* BAR2 by 2 MiB pages */
-#define GVA_1G      UINT64_C(0xc0000000) /* the GiB that holds BAR2, by one 1 GiB page */
-#define GVA_BAR4    UINT64_C(0x8000000000)
-#define GVA_CODE_1G UINT64_C(0xffff800000000000) /* RAM again by 1 GiB page */
-#define GVA_CODE_4K UINT64_C(0xffff800100000000) /* the image again by 4 KiB pages */
-#define GVA_CODE_X  UINT64_C(0xffff800140000000) /* two pages whose frames are not neighbours */
+#define GVA_BAR2      UINT64_C(0x40000000) /* BAR2 by 4 KiB pages, and what follows it */
+#define GVA_TMP       UINT64_C(0x60000000) /* for one check at a time */
+#define GVA_USER_CODE UINT64_C(0x68000000)
+#define GVA_REGS      UINT64_C(0x70000000) /* BAR0, uncached */
+#define GVA_BAR2_2M   UINT64_C(0x80000000) /* BAR2 by 2 MiB pages */
+#define GVA_1G        UINT64_C(0xc0000000) /* the GiB that holds BAR2, by one 1 GiB page */
+#define GVA_BAR4      UINT64_C(0x8000000000)
+#define GVA_CODE_1G   UINT64_C(0xffff800000000000) /* RAM again by 1 GiB page */
+#define GVA_CODE_4K   UINT64_C(0xffff800100000000) /* the image again by 4 KiB pages */
+#define GVA_CODE_X    UINT64_C(0xffff800140000000) /* two pages whose frames are not neighbours */
 
 /* ---- pci.c ---- */
 uint32_t pci_read(unsigned slot, unsigned function, unsigned offset, unsigned bytes);
@@ -195,7 +212,7 @@ struct bar_stats {
 };
 struct bar_stats bar_stats(unsigned bar);
 struct totals {
-    uint64_t value[7]; /* all that TOTALS tells */
+    uint64_t value[9]; /* all that TOTALS tells */
 };
 struct totals totals(void);
 bool totals_equal(const struct totals *a, const struct totals *b);
@@ -295,6 +312,73 @@ void initial_put_away(void); /* BAR2 empty */
 void initial_restore(void);
 uint32_t random_next(uint32_t *state);
 
+/* ---- state.c: one instruction in a chosen state ---- */
+struct cpu_state {
+    uint64_t gpr[16], rflags, unused[3];
+    uint64_t vector[16][4]; /* as much of it as vectors_width() says */
+} __attribute__((aligned(32)));
+#define FLAGS_ARITHMETIC 0x8d5ull
+#define FLAG_TF          0x100ull
+#define FLAG_DF          0x400ull
+#define FLAG_RF          0x10000ull
+#define FLAG_AC          0x40000ull
+enum need {
+    NEEDS_NOTHING,
+    NEEDS_MOVBE,
+    NEEDS_CX16,
+    NEEDS_SSE3,
+    NEEDS_SSE41,
+    NEEDS_AVX,
+    NEEDS_AVX2
+};
+bool cpu_has(enum need need);
+void vectors_on(
+    void); /* CR4 and XCR0 for SSE, and for AVX where it is; state_try() loads them then */
+void vectors_off(void);
+unsigned vectors_width(void);     /* 0, 16, 32 */
+void vectors_use(bool yes);       /* between the two: whether state_try() loads them; it does */
+extern const uint64_t state_back; /* code that is tried ends with a jump to what is there */
+/* Run the code at `entry` in *state, and have the state that it leaves there; the vector of its exception, or -1. */
+int state_try(struct cpu_state *state, uint64_t entry);
+/* The same for code of another kind: a snippet of snippets.asm. -1: it came to its end. */
+enum code_kind { KERNEL64, KERNEL32, KERNEL16, USER64, USER32 };
+int code_try(struct cpu_state *state, enum code_kind kind, const uint8_t *code);
+/* A descriptor, flags as in its bits 40 to 55; those of KERNEL16: its code, and data where the check wants it. */
+void segment_set(unsigned index, uint64_t base, uint32_t limit, uint32_t flags);
+void segments_16(uint64_t data_base, uint32_t data_limit);
+void state_random(struct cpu_state *state,
+                  uint32_t *seed); /* the vector registers too if they are used */
+/* The lab's digest, with the naturally aligned pieces of an access to BAR2 added. */
+uint64_t digest_pieces(uint64_t digest, uint64_t offset, unsigned bytes, const uint8_t *content,
+                       bool write);
+void digest_start(void);
+uint64_t digest_now(void);
+void say_traps(uint64_t since); /* for a check that failed */
+
+/*
+ * ---- arena.c: two pages of guest addresses, with RAM behind them or with what a check is about ----
+ *
+ * An instruction is tried on RAM (arena_ram) first, then on the pages of the arena, at the same address. There are
+ * two: for a copy's source, and for its destination.
+ */
+enum arena_kind { A_RAM, A_TRAP, A_DIRECT, A_READ_ONLY };
+struct arena {
+    enum arena_kind kind[2];
+    unsigned number; /* 0, 1 */
+};
+#define ARENA_GVA(number) (GVA_TMP + 4 * PAGE * (number))
+extern uint8_t arena_ram[2][2 * 4096];
+extern const char *const arena_kind_name[];
+void arena_show(const struct arena *arena);
+void arena_show_ram(unsigned number);
+void arena_hide(unsigned number);
+void arena_ranges(const struct arena *arena, bool there); /* of the pages that are not trapped */
+/* Bytes [from, end) of both become the same. What is read-only has its own. The arena is shown. */
+void arena_fill(const struct arena *arena, unsigned from, unsigned end, uint32_t *seed);
+/* The digest with the pieces of an access that the device sees, their content as in arena_ram. */
+uint64_t arena_seen(const struct arena *arena, uint64_t digest, unsigned at, unsigned bytes,
+                    bool write);
+
 /* ---- tap.c ---- */
 #define NAME_ROOM 120u
 struct check {
@@ -330,7 +414,8 @@ extern const struct check_list checks_pci, checks_ranges, checks_trap, checks_fo
     checks_dynamic, checks_types, checks_status, checks_section, checks_bars, checks_overlap,
     checks_cpu, checks_regs, checks_stress, checks_share, checks_display, checks_replace,
     checks_batch, checks_reserve, checks_memory, checks_view, checks_window, checks_rom,
-    checks_resize, checks_churn, checks_storm, checks_many, checks_names, checks_chance, checks_big,
+    checks_resize, checks_doorbell, checks_churn, checks_storm, checks_many, checks_names,
+    checks_chance, checks_big, checks_insn, checks_string, checks_faults, checks_step, checks_modes,
     checks_card, checks_bench;
 bool fatal_run(const char *which); /* false: no such run */
 void oracle_run(bool hold);

@@ -186,10 +186,15 @@ struct totals totals(void)
 
 bool totals_equal(const struct totals *a, const struct totals *b)
 {
-    static const char *const what[] = {
-        "free frames",        "table pages", "ledger mappings",
-        "sections",           "ranges",      "views, I/O mappings and apertures",
-        "the lab's apertures"};
+    static const char *const what[] = {"free frames",
+                                       "table pages",
+                                       "ledger mappings",
+                                       "sections",
+                                       "ranges",
+                                       "views, I/O mappings and apertures",
+                                       "the lab's apertures",
+                                       "the lab's doorbells",
+                                       "events"};
 
     for (unsigned i = 0; i < COUNT_OF(a->value); i++)
         if (!expect_eq(what[i], b->value[i], a->value[i]))

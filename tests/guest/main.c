@@ -52,11 +52,12 @@ static unsigned run(const char *chosen, bool bench)
 {
     const struct check_list all[] = {
         checks_pci,     checks_ranges,  checks_trap,   checks_forms,   checks_cross,
+        checks_insn,    checks_string,  checks_faults, checks_step,    checks_modes,
         checks_cpu,     checks_regs,    checks_types,  checks_status,  checks_section,
         checks_names,   checks_dynamic, checks_bars,   checks_overlap, checks_share,
         checks_display, checks_replace, checks_batch,  checks_reserve, checks_memory,
-        checks_view,    checks_window,  checks_rom,    checks_resize,  checks_churn,
-        checks_many,    checks_storm,   checks_chance, checks_stress,
+        checks_view,    checks_window,  checks_rom,    checks_resize,  checks_doorbell,
+        checks_churn,   checks_many,    checks_storm,  checks_chance,  checks_stress,
     };
     /* runs of their own: they need a machine, or a configuration, that the others do not */
     const struct check_list apart[] = {checks_big, checks_card};

@@ -6,6 +6,7 @@
 
 #define PTE_P       0x001ull
 #define PTE_RW      0x002ull
+#define PTE_US      0x004ull
 #define PTE_PWT     0x008ull
 #define PTE_PCD     0x010ull
 #define PTE_PS      0x080ull
@@ -87,6 +88,15 @@ void unmap(uint64_t gva, uint64_t bytes, uint64_t leaf)
 {
     for (uint64_t o = 0; o < bytes; o += leaf) {
         *entry_of(gva + o, level_of(leaf)) = 0;
+        invlpg(gva + o);
+    }
+}
+
+void allow_user(uint64_t gva, uint64_t bytes)
+{
+    for (uint64_t o = 0; o < bytes; o += PAGE) {
+        for (unsigned level = 1; level <= 4; level++)
+            *entry_of(gva + o, level) |= PTE_US;
         invlpg(gva + o);
     }
 }

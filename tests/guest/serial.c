@@ -143,11 +143,13 @@ bool text_match(const char *glob, const char *text)
 
 void *memcpy(void *to, const void *from, size_t bytes)
 {
-    uint8_t *t = to;
-    const uint8_t *f = from;
+    void *t = to;
+    size_t words = bytes / 8, rest = bytes % 8;
 
-    while (bytes-- > 0)
-        *t++ = *f++;
+    __asm__ volatile("rep movsq\n\tmov %3, %2\n\trep movsb"
+                     : "+D"(t), "+S"(from), "+c"(words)
+                     : "r"(rest)
+                     : "memory");
     return to;
 }
 

@@ -46,10 +46,14 @@ static uint64_t odd_value(void)
 /* Only calls that can be undone by what follows; a device of its own and the initial ranges are left alone. */
 static void odd_call(void)
 {
-    static const uint8_t commands[] = {
-        LAB_CMD_RANGE_CREATE,   LAB_CMD_RANGE_CREATE,  LAB_CMD_RANGE_QUERY,    LAB_CMD_RANGE_UNMAP,
-        LAB_CMD_BATCH_OP,       LAB_CMD_RANGE_STATS,   LAB_CMD_GUEST_READ,     LAB_CMD_LEAF,
-        LAB_CMD_SECTION_COMMIT, LAB_CMD_SECTION_QUERY, LAB_CMD_EFFECTIVE_TYPE, LAB_CMD_BATCH};
+    static const uint8_t commands[] = {LAB_CMD_RANGE_CREATE,      LAB_CMD_RANGE_CREATE,
+                                       LAB_CMD_RANGE_QUERY,       LAB_CMD_RANGE_UNMAP,
+                                       LAB_CMD_BATCH_OP,          LAB_CMD_RANGE_STATS,
+                                       LAB_CMD_GUEST_READ,        LAB_CMD_LEAF,
+                                       LAB_CMD_SECTION_COMMIT,    LAB_CMD_SECTION_QUERY,
+                                       LAB_CMD_EFFECTIVE_TYPE,    LAB_CMD_BATCH,
+                                       LAB_CMD_DOORBELL_REGISTER, LAB_CMD_DOORBELL_UNREGISTER,
+                                       LAB_CMD_EVENT_TAKE,        LAB_CMD_ACCESS_BYTES};
     uint8_t command = commands[below(COUNT_OF(commands))];
     uint64_t args[8];
 

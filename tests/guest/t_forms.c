@@ -362,7 +362,7 @@ struct refused {
 };
 
 extern const struct refused guest_refused[], guest_refused_end[];
-#define REFUSED_COUNT 20u
+#define REFUSED_COUNT 27u
 #define CR4_OSFXSR    0x200ull
 
 struct call {
@@ -388,15 +388,12 @@ static void refused(unsigned i)
         fail("the table has another length");
         return;
     }
-    if (text_match("movbe*", r->name) && !(cpuid(1, 0).c & (1u << 22))) {
-        skip("no MOVBE");
-        return;
-    }
     for (unsigned k = 0; k < 16; k++)
         c.gpr[k] = 0x0102030405060708ull * (k + 1);
     c.gpr[1] = 2;
     c.gpr[3] = GVA_BAR2 + HOLE + 0x600;
-    c.gpr[6] = (uint64_t)(uintptr_t)ram;
+    c.gpr[0] = 7; /* XLATB adds it */
+    c.gpr[6] = text_match("rep*", r->name) ? c.gpr[3] : (uint64_t)(uintptr_t)ram;
     c.gpr[7] = GVA_BAR2 + HOLE + 0x600;
     c.entry = r->code;
     (void)try_write_cr4(cr4 | CR4_OSFXSR);

@@ -117,7 +117,7 @@ static void refused(unsigned i)
                   HV_E_ACCESS_DENIED);
     expect_status("open for executing it", open_name(SA_EXECUTE, NAME), HV_E_ACCESS_DENIED);
     expect_status("order: rights before the name", open_name(0, ABSENT), HV_E_INVALID_PARAMETER_2);
-    expect_status("event", LAB0(LAB_CMD_EVENT_CREATE), HV_OK);
+    expect_status("event", LAB(LAB_CMD_EVENT_CREATE, 0, 0), HV_OK);
     event = (uint32_t)lab_result(0);
     expect_status("query of an event", LAB(LAB_CMD_SECTION_QUERY, event), HV_E_OBJECT_TYPE);
     expect_status("query of nothing", LAB(LAB_CMD_SECTION_QUERY, 0x7ffffff1u), HV_E_INVALID_HANDLE);

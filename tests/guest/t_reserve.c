@@ -203,7 +203,7 @@ static void handles(unsigned i)
 
     (void)i;
     expect_status("unknown handle", commit(0x7ffffff1u, 0, 1), HV_E_INVALID_HANDLE);
-    expect_status("event", LAB0(LAB_CMD_EVENT_CREATE), HV_OK);
+    expect_status("event", LAB(LAB_CMD_EVENT_CREATE, 0, 0), HV_OK);
     event = (uint32_t)lab_result(0);
     expect_status("handle of an event", commit(event, 0, 0), HV_E_OBJECT_TYPE);
     expect_status("without MAP_WRITE", commit(no_write, 0, 0), HV_E_ACCESS_DENIED);

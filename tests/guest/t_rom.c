@@ -236,11 +236,57 @@ static void rom_code(unsigned i)
     handle_drop(module);
 }
 
+/* ---- the lab takes accesses of up to 16 bytes of this BAR whole ---- */
+
+static void load_16(uint64_t gva, uint64_t value[2])
+{
+    __asm__ volatile("movups (%1), %%xmm0\n\tmovups %%xmm0, (%0)" ::"r"(value), "r"(gva)
+                     : "memory");
+}
+
+/* One piece where it is aligned to 16, else naturally aligned ones of 8 and less, in ascending order. */
+static void rom_wide(unsigned i)
+{
+    static const unsigned shift[] = {0, 8, 4};
+    static const unsigned pieces[][4] = {{16}, {8, 8}, {4, 8, 4}};
+    const uint64_t at = 0x240 + shift[i];
+    uint64_t value[2], sequence, offset = at;
+    struct trap_record t;
+
+    set_rom(ROM_AT, true);
+    map(GVA_TMP, ROM_AT, PAGE, PAGE, 0);
+    vectors_on();
+    sequence = lab_traps();
+    load_16(GVA_TMP + at, value);
+    vectors_off();
+    for (unsigned k = 0; k < 2; k++)
+        expect_eq("what was read", value[k], hole_value(at + 8 * k, 8));
+    for (unsigned k = 0; k < 4 && pieces[i][k] != 0; k++, sequence++) {
+        if (!trap_record(sequence, &t))
+            break;
+        expect_eq("BAR", t.bar, ROM);
+        expect_eq("offset", t.offset, offset);
+        expect_eq("width", t.bytes, pieces[i][k]);
+        offset += pieces[i][k];
+    }
+    expect_eq("traps", lab_traps(), sequence);
+    unmap(GVA_TMP, PAGE, PAGE);
+    set_rom(0, false);
+}
+
+static void name_wide(char *out, unsigned i)
+{
+    static const char *const name[] = {"whole", "in two", "in three"};
+
+    format_text(out, NAME_ROOM, "an access of 16 bytes arrives %s", name[i]);
+}
+
 static const struct check list[] = {
     {"rom", "size of the ROM BAR", NULL, 0, true, rom_size},
     {"rom", "a boot module in the ROM BAR: enable bit, decode, writes, never writeable", NULL, 0,
      true, rom_bar},
     {"rom", NULL, name_option, 2, true, option_image},
     {"rom", "the guest runs code in the ROM BAR", NULL, 0, true, rom_code},
+    {"rom", NULL, name_wide, 3, true, rom_wide},
 };
 const struct check_list checks_rom = {list, COUNT_OF(list)};

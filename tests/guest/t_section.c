@@ -115,7 +115,7 @@ static void handles(unsigned i)
     expect_status("close of an unknown handle", LAB(LAB_CMD_HANDLE_CLOSE, 0x7ffffff1u),
                   HV_E_INVALID_HANDLE);
     expect_status("close of 0", LAB(LAB_CMD_HANDLE_CLOSE, 0), HV_E_INVALID_HANDLE);
-    expect_status("event", LAB0(LAB_CMD_EVENT_CREATE), HV_OK);
+    expect_status("event", LAB(LAB_CMD_EVENT_CREATE, 0, 0), HV_OK);
     event = (uint32_t)lab_result(0);
     expect(event != 0, "handle 0");
     expect_status("bytes of an event", LAB(LAB_CMD_SECTION_READ, event, 0), HV_E_OBJECT_TYPE);

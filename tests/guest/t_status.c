@@ -187,7 +187,7 @@ static uint32_t open_handle(enum which w, bool *own)
     case SMALL:
         return make_section(4 | 2 | 8, 4);
     case EVENT:
-        expect_status("event", LAB0(LAB_CMD_EVENT_CREATE), HV_OK);
+        expect_status("event", LAB(LAB_CMD_EVENT_CREATE, 0, 0), HV_OK);
         return (uint32_t)lab_result(0);
     case CLOSED:
         h = make_section(4 | 2, 4);

@@ -119,7 +119,7 @@ static uint32_t open_handle(enum which w)
     case LATER:
         return make(SA_ALL, PROT_RWX, S_RESERVE);
     case EVENT:
-        expect_status("event", LAB0(LAB_CMD_EVENT_CREATE), HV_OK);
+        expect_status("event", LAB(LAB_CMD_EVENT_CREATE, 0, 0), HV_OK);
         return (uint32_t)lab_result(0);
     case MAIN:
     case UNKNOWN:

@@ -1,12 +1,21 @@
 #include "tests/guest/guest.h"
 
-#define GATE_INTERRUPT 0x8e00u
+#define GATE_INTERRUPT 0x8e01u /* on the first of the task's stacks */
 #define CODE_SELECTOR  0x08u
+#define DATA_SELECTOR  0x10u
 
 struct gate {
     uint16_t low, selector, flags, middle;
     uint32_t high, zero;
 };
+
+/* The 64-bit task state: only its stacks are looked at. */
+struct task {
+    uint32_t unused0;
+    uint64_t rsp0, rsp1, rsp2, unused1, ist[7];
+    uint64_t unused2;
+    uint16_t unused3, io_map;
+} __attribute__((packed));
 
 struct table_pointer {
     uint16_t limit;
@@ -18,13 +27,44 @@ extern void trap_recover(void);
 extern uint64_t trap_chain, trap_vector;
 void trap_handle(struct trap_frame *frame);
 
+#define TASK_PRESENT 0x8900ull
+#define STACK_BYTES  8192u
+
 static struct gate idt[32];
+static struct task task;
+static uint8_t stack[STACK_BYTES] __attribute__((aligned(16)));
+/* By selector / 8. The first three are those of start.asm. */
+uint64_t guest_gdt[16] = {
+    0,
+    0x00af9b000000ffff, /* 64-bit code */
+    0x00cf93000000ffff, /* data */
+    0x00cf9b000000ffff, /* 0x18: 32-bit code */
+    0x00cffb000000ffff, /* 0x20: 32-bit code for users */
+    0x00cff3000000ffff, /* 0x28: data for users */
+    0x00affb000000ffff, /* 0x30: 64-bit code for users */
+};
 struct trap_frame trap_last;
 uint64_t trap_cr2;
+
+/* Exceptions have a stack of their own: RSP may be anything while an instruction is tried. */
+static void task_init(void)
+{
+    struct table_pointer p = {sizeof(guest_gdt) - 1, (uint64_t)(uintptr_t)guest_gdt};
+    uint64_t at = (uint64_t)(uintptr_t)&task;
+
+    task.ist[0] = task.rsp0 = (uint64_t)(uintptr_t)(stack + sizeof(stack));
+    task.io_map = sizeof(task);
+    guest_gdt[GDT_TASK] =
+        (sizeof(task) - 1) | (at & 0xffffff) << 16 | TASK_PRESENT << 32 | (at >> 24 & 0xff) << 56;
+    guest_gdt[GDT_TASK + 1] = at >> 32;
+    __asm__ volatile("lgdt %0\n\tltr %w1" ::"m"(p), "r"(GDT_TASK * 8) : "memory");
+}
 
 void traps_init(void)
 {
     struct table_pointer p = {sizeof(idt) - 1, (uint64_t)(uintptr_t)idt};
+
+    task_init();
 
     for (unsigned v = 0; v < COUNT_OF(idt); v++) {
         uint64_t a = trap_vectors[v];
@@ -46,5 +86,7 @@ void trap_handle(struct trap_frame *frame)
         guest_exit(1);
     }
     frame->rip = (uint64_t)(uintptr_t)trap_recover;
+    frame->cs = CODE_SELECTOR; /* the fault may come from any kind of code */
+    frame->ss = DATA_SELECTOR;
     frame->rflags = 2;
 }
