@@ -262,7 +262,7 @@ static struct mmio_handler handler_of(struct hv_bar_state *bar)
     };
 }
 
-void bar_update_handler(struct hv_bar_state *bar)
+void bar_update_handler_held(struct hv_bar_state *bar)
 {
     const struct mmio_handler handler = handler_of(bar);
     struct vm *vm = bar->device->host->vm;
@@ -271,12 +271,19 @@ void bar_update_handler(struct hv_bar_state *bar)
 
     if (!bar->live)
         return;
-    lock_acquire(&vm->tables_lock);
     region = mmio_region_search(&vm->regions, GPA(bar->live_base), &hint);
     ASSERT(region != MMIO_NONE);
     now = &vm->regions.handler[region];
     __atomic_store_n(&now->write_whole, handler.write_whole, __ATOMIC_RELEASE);
     __atomic_store_n(&now->has_leaves, handler.has_leaves, __ATOMIC_RELEASE);
+}
+
+void bar_update_handler(struct hv_bar_state *bar)
+{
+    struct vm *vm = bar->device->host->vm;
+
+    lock_acquire(&vm->tables_lock);
+    bar_update_handler_held(bar);
     lock_release(&vm->tables_lock);
 }
 

@@ -150,6 +150,8 @@ void bars_update(struct hv_device_host *host, struct hv_device *device);
  * longer. Caller holds the device's lock and not vm->tables_lock.
  */
 void bar_update_handler(struct hv_bar_state *bar);
+/* The same, with vm->tables_lock held. */
+void bar_update_handler_held(struct hv_bar_state *bar);
 
 /* A trapped write of up to 8 bytes that no doorbell takes: to the device. mmio_handler.write. */
 void bar_write(void *owner, uint64_t offset, unsigned bytes, uint64_t value);

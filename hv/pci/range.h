@@ -119,10 +119,6 @@ static inline void records_insert(struct hv_range *range, struct hv_range *below
     tree_insert_after(&bar->ranges, below ? &below->node : NULL, &range->node);
     range->listed = true;
     bar->device->range_count++;
-    if (UNLIKELY(!bar->has_leaves)) { /* before the first one */
-        bar->has_leaves = true;
-        bar_update_handler(bar);
-    }
 }
 
 /* Aim a range that fills the window at other pages. Its old types are forgotten, its old reference stays. */

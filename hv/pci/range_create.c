@@ -207,6 +207,16 @@ static NOINLINE void carve(struct change *change, struct hv_bar_state *bar,
         change_forget_gone(change, records);
 }
 
+/* The first leaf that a live BAR gets: from now on a fault in it may be over when it comes to be looked at. */
+static NOINLINE void expect_leaves(const struct change *change, struct hv_bar_state *bar)
+{
+    bar->has_leaves = true;
+    if (change->leaves.is_tables_held)
+        bar_update_handler_held(bar);
+    else
+        bar_update_handler(bar);
+}
+
 /* Check 9 and the change of the records. `overlap`: the first range in the window; `below`: its neighbour below. */
 static hv_status_t make_range(struct change *change, struct hv_mmio_op *op,
                               struct hv_range *overlap, struct hv_range *below,
@@ -248,6 +258,8 @@ static hv_status_t make_range(struct change *change, struct hv_mmio_op *op,
     if (UNLIKELY(wish->memtype != MEMTYPE_WB))
         mapping_flush_stale(section, op->section_page, op->page_count);
     mapping_add(&made->map, overlap ? NULL : &wish->place);
+    if (UNLIKELY(!bar->has_leaves))
+        expect_leaves(change, bar);
     records_insert(made, below);
     return HV_OK;
 }

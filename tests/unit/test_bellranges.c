@@ -261,6 +261,26 @@ static void test_region_knows_of_leaves(void **state)
     assert_int_equal(hv_handle_close(section), HV_OK);
 }
 
+/* The first page of a BAR is mapped under tables that a neighbour has made, and so with their lock held throughout. */
+static void test_first_page_beside_a_neighbour(void **state)
+{
+    hv_handle_t section;
+
+    (void)state;
+    probe_bar32(probe, HV_BAR0, KIB(64));
+    probe_bar64(probe, HV_BAR2, KIB(64));
+    bars_up();
+    move_bar(probe, HV_BAR2, bar_base(probe, HV_BAR0) + KIB(64));
+    section = make_section(16, HV_PAGE_READWRITE, 0);
+    assert_int_equal(hv_mmio_range_create(probe->device, HV_BAR0, 0, 1, RW, section, 0), HV_OK);
+    assert_false(handler_of(HV_BAR2)->has_leaves);
+    assert_int_equal(create(0, 1, RW, section), HV_OK);
+    assert_true(handler_of(HV_BAR2)->has_leaves);
+    assert_int_equal(hv_mmio_range_destroy(probe->device, HV_BAR0, 0), HV_OK);
+    assert_int_equal(hv_mmio_range_destroy(probe->device, HV_BAR2, 0), HV_OK);
+    assert_int_equal(hv_handle_close(section), HV_OK);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_open, world_close)
 
 int main(void)
@@ -273,6 +293,7 @@ int main(void)
         TEST(test_access_bytes_statuses),
         TEST(test_wide_accesses),
         TEST(test_region_knows_of_leaves),
+        TEST(test_first_page_beside_a_neighbour),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
