@@ -48,7 +48,7 @@ static void test_region_asks(void **state)
     close_events();
 }
 
-/* KNOWN-BUGS: a 64-bit BAR is two writes, and doorbells must follow. Dead while decode is off. */
+/* Firecracker 6091: a 64-bit BAR is two writes, and doorbells must follow. Dead while decode is off. */
 static void test_follow_the_bar(void **state)
 {
     uint64_t old;
