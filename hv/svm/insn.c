@@ -9,17 +9,12 @@
 
 #define MOST_BYTES 15u
 
-static bool is_code_64(const struct vmcb *vmcb)
-{
-    return (vmcb->efer & EFER_LMA) && (vmcb->cs.attributes & ATTRIBUTE_LONG);
-}
-
 static unsigned fetch(const struct vp *vp, uint8_t bytes[MOST_BYTES])
 {
     const struct vmcb *vmcb = svm_of(vp)->vmcb;
     const struct guest_paging paging = {
         .cr0 = vmcb->cr0, .cr3 = vmcb->cr3, .cr4 = vmcb->cr4, .efer = vmcb->efer};
-    uint64_t rip = is_code_64(vmcb) ? vmcb->rip : (uint32_t)(vmcb->cs.base + vmcb->rip);
+    uint64_t rip = svm_is_code_64(vmcb) ? vmcb->rip : (uint32_t)(vmcb->cs.base + vmcb->rip);
     unsigned have = 0;
 
     while (have < MOST_BYTES) {
@@ -65,7 +60,7 @@ static unsigned tail_bytes(uint8_t second, bool *modrm)
 bool svm_fetch_insn(const struct vp *vp, struct svm_insn *insn)
 {
     const struct vmcb *vmcb = svm_of(vp)->vmcb;
-    bool code_64 = is_code_64(vmcb), modrm = false;
+    bool code_64 = svm_is_code_64(vmcb), modrm = false;
     uint8_t bytes[MOST_BYTES];
     unsigned have = fetch(vp, bytes), at = 0;
 

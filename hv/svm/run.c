@@ -191,7 +191,7 @@ static inline void fill_memory(struct vp *vp, const struct vmcb *vmcb, struct hv
     m->cr3 = vmcb->cr3;
     m->efer = efer;
     m->access = info & NPF_WRITE ? HV_ACCESS_WRITE : HV_ACCESS_READ;
-    m->code_64 = (vmcb->cs.attributes & ATTRIBUTE_LONG) && (efer & EFER_LMA);
+    m->code_64 = svm_is_code_64(vmcb);
     m->code = NULL;
     m->code_given = 0;
     m->plain = true;
@@ -240,7 +240,7 @@ static __attribute__((noinline)) enum next memory_exit(struct vp *vp)
             usual.code = vmcb->fetched;
         usual.access = info & NPF_WRITE ? HV_ACCESS_WRITE : HV_ACCESS_READ;
         usual.gla_valid = false; /* the CPU does not tell it */
-        usual.code_64 = (vmcb->cs.attributes & ATTRIBUTE_LONG) && (vmcb->efer & EFER_LMA);
+        usual.code_64 = svm_is_code_64(vmcb);
         taken = vp_access_usual(vp, &usual, &next_rip);
     }
     if (UNLIKELY(taken == USUAL_NOT))

@@ -9,6 +9,7 @@
 
 #include "hv/svm/vmcb.h"
 #include "hv/vm/backend.h"
+#include "hv/x86/regs.h"
 
 /* Owner: its VP. Allocated from frames, one page. The first two members are entry.asm's. */
 struct svm_vp {
@@ -24,6 +25,11 @@ extern const struct backend svm_backend;
 static inline struct svm_vp *svm_of(const struct vp *vp)
 {
     return vp->backend;
+}
+
+static inline bool svm_is_code_64(const struct vmcb *vmcb)
+{
+    return (vmcb->efer & EFER_LMA) && (vmcb->cs.attributes & ATTRIBUTE_LONG);
 }
 
 /* setup.c */

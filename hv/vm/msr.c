@@ -121,12 +121,10 @@ static enum hv_resume cr0_write(struct vp *vp, const struct vp_state *state, uin
         if (!(state->cr4 & CR4_PAE) || (state->seg[INSN_CS].attributes & code_long))
             return refuse(vp);
         hv_backend->set_efer(vp, efer | EFER_LMA);
-        vp_places_forget(vp);
     } else if (!(value & CR0_PG) && (state->cr0 & CR0_PG) && (efer & EFER_LMA)) {
         if (state->seg[INSN_CS].attributes & code_long)
             return refuse(vp);
         hv_backend->set_efer(vp, efer & ~EFER_LMA);
-        vp_places_forget(vp);
     }
     hv_backend->set_cr0(vp, value);
     return HV_ADVANCE;

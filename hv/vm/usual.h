@@ -18,8 +18,7 @@ struct hv_usual {
     const uint8_t *code; /* INSN_MAX_BYTES that the CPU gives, or NULL */
     uint8_t access;      /* enum hv_access bits; those above say nothing */
     bool gla_valid;
-    bool
-        code_64; /* CS is long: with EFER.LMA, without which there are no places, it is 64-bit code */
+    bool code_64; /* EFER.LMA, and CS is long */
 };
 
 static inline struct vp_place *vp_place_of(struct vp *vp, uint64_t rip)

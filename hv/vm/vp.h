@@ -66,8 +66,9 @@ struct vp_place {
     uint64_t imm;  /* what a store of an immediate writes, else 0 */
     uint64_t mask; /* ones, as wide as the access; 0 for an immediate, which has no register */
     uint8_t kind;  /* enum vp_place_kind */
-    uint8_t base, index, reg;
-    uint8_t shift;      /* of the register: 8 for AH, CH, DH, BH */
+    uint8_t base, index,
+        reg;       /* as in insn (an immediate: any reg); nearer, which saves two instructions */
+    uint8_t shift; /* of the register: 8 for AH, CH, DH, BH */
     uint8_t not_needed; /* all bits but enum insn_access: what need not have been tried */
     uint8_t unaligned;  /* bits of the address that must be 0 */
     struct insn insn;
@@ -121,10 +122,7 @@ enum hv_resume vp_port_access(struct vp *vp, const struct hv_exit_io *io);
 /* hv/vm/mmio.c. A backend tries hv/vm/usual.h first. */
 enum hv_resume vp_memory_fault(struct vp *vp, struct hv_exit *exit);
 
-/*
- * First of all, and whenever EFER changes: places are of 64-bit code, places and pages of 4-level tables whose entries
- * have been found legal.
- */
+/* First of all, and whenever the guest writes EFER: what is kept of tables has been found legal with NXE as it was. */
 void vp_places_forget(struct vp *vp);
 
 /* hv/vm/access.c: carry out the instruction at exit->rip, whatever it is and wherever its operands are. */
