@@ -31,29 +31,21 @@ static uint64_t measured[NAMES];
         }                                          \
     } while (0)
 
-static uint64_t cpuid_exit(void)
-{
-    uint64_t ticks = 0;
+/* A measurement that is one instruction and nothing else. */
+#define TIMED_ALONE(name, setup, insn, at) \
+    static uint64_t name(void)             \
+    {                                      \
+        uint64_t ticks = 0;                \
+                                           \
+        TIMED(ticks, setup, insn, at);     \
+        return ticks;                      \
+    }
 
-    TIMED(ticks, "mov $1, %%eax\n\txor %%ecx, %%ecx", "cpuid", 0ul);
-    return ticks;
-}
+TIMED_ALONE(cpuid_exit, "mov $1, %%eax\n\txor %%ecx, %%ecx", "cpuid", 0ul)
 
-static uint64_t mmio_read_4(void)
-{
-    uint64_t ticks = 0;
+TIMED_ALONE(mmio_read_4, "", "mov (%%rdi), %%ecx", GVA_REGS + LAB_ARG(7))
 
-    TIMED(ticks, "", "mov (%%rdi), %%ecx", GVA_REGS + LAB_ARG(7));
-    return ticks;
-}
-
-static uint64_t mmio_write_4(void)
-{
-    uint64_t ticks = 0;
-
-    TIMED(ticks, "mov $7, %%ecx", "mov %%ecx, (%%rdi)", GVA_REGS + LAB_ARG(7));
-    return ticks;
-}
+TIMED_ALONE(mmio_write_4, "mov $7, %%ecx", "mov %%ecx, (%%rdi)", GVA_REGS + LAB_ARG(7))
 
 /* The last of the bus's devices, read right after the lab: whoever keeps one look-up in mind has to look again. */
 static uint64_t mmio_read_4_64_regions(void)
@@ -100,37 +92,13 @@ static uint64_t doorbell_write(void)
     return ticks;
 }
 
-static uint64_t mmio_read_1(void)
-{
-    uint64_t ticks = 0;
+TIMED_ALONE(mmio_read_1, "", "mov (%%rdi), %%cl", GVA_REGS + LAB_ARG(7))
 
-    TIMED(ticks, "", "mov (%%rdi), %%cl", GVA_REGS + LAB_ARG(7));
-    return ticks;
-}
+TIMED_ALONE(mmio_read_8, "", "mov (%%rdi), %%rcx", GVA_REGS + LAB_ARG(7))
 
-static uint64_t mmio_read_8(void)
-{
-    uint64_t ticks = 0;
+TIMED_ALONE(mmio_write_8_imm, "", "movq $7, (%%rdi)", GVA_REGS + LAB_ARG(7))
 
-    TIMED(ticks, "", "mov (%%rdi), %%rcx", GVA_REGS + LAB_ARG(7));
-    return ticks;
-}
-
-static uint64_t mmio_write_8_imm(void)
-{
-    uint64_t ticks = 0;
-
-    TIMED(ticks, "", "movq $7, (%%rdi)", GVA_REGS + LAB_ARG(7));
-    return ticks;
-}
-
-static uint64_t mmio_rmw_lock_or(void)
-{
-    uint64_t ticks = 0;
-
-    TIMED(ticks, "mov $8, %%ecx", "lock or %%ecx, (%%rdi)", GVA_REGS + LAB_ARG(7));
-    return ticks;
-}
+TIMED_ALONE(mmio_rmw_lock_or, "mov $8, %%ecx", "lock or %%ecx, (%%rdi)", GVA_REGS + LAB_ARG(7))
 
 /* From the whole scratch area to RAM. */
 static uint64_t mmio_rep_movsd_per_element(void)
@@ -159,13 +127,7 @@ static uint64_t mmio_sse_store_16(void)
     return ticks;
 }
 
-static uint64_t direct_read(void)
-{
-    uint64_t ticks = 0;
-
-    TIMED(ticks, "", "mov (%%rdi), %%ecx", GVA_BAR2 + LAB_LARGER_PAGE * PAGE);
-    return ticks;
-}
+TIMED_ALONE(direct_read, "", "mov (%%rdi), %%ecx", GVA_BAR2 + LAB_LARGER_PAGE * PAGE)
 
 static uint64_t exits_now(void)
 {

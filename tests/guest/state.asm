@@ -1,6 +1,7 @@
 ; A CPU state loaded, one instruction run in it, the state that it leaves put away.
         default rel
         bits 64
+%include "tests/guest/registers.inc"
 
         global state_run, state_back, state_enter
 
@@ -55,41 +56,15 @@ state_run:
         VECTORS_MOVE 0
         push qword [rdi + RFLAGS]
         popfq
-        mov rax, [rdi]
-        mov rcx, [rdi + 8]
-        mov rdx, [rdi + 16]
-        mov rbx, [rdi + 24]
+        REGISTERS_LOAD
         mov rsp, [rdi + 32]
-        mov rbp, [rdi + 40]
-        mov rsi, [rdi + 48]
-        mov r8, [rdi + 64]
-        mov r9, [rdi + 72]
-        mov r10, [rdi + 80]
-        mov r11, [rdi + 88]
-        mov r12, [rdi + 96]
-        mov r13, [rdi + 104]
-        mov r14, [rdi + 112]
-        mov r15, [rdi + 120]
         mov rdi, [rdi + 56]
         jmp [state_entry]
 
 back:   mov [state_rdi], rdi
         mov rdi, [state_at]
-        mov [rdi], rax
-        mov [rdi + 8], rcx
-        mov [rdi + 16], rdx
-        mov [rdi + 24], rbx
+        REGISTERS_STORE
         mov [rdi + 32], rsp
-        mov [rdi + 40], rbp
-        mov [rdi + 48], rsi
-        mov [rdi + 64], r8
-        mov [rdi + 72], r9
-        mov [rdi + 80], r10
-        mov [rdi + 88], r11
-        mov [rdi + 96], r12
-        mov [rdi + 104], r13
-        mov [rdi + 112], r14
-        mov [rdi + 120], r15
         mov rax, [state_rdi]
         mov [rdi + 56], rax
         mov rsp, [state_saved]
@@ -112,20 +87,7 @@ state_enter:
         mov rsp, rsi
         mov ds, [rsp + 40]
         mov es, [rsp + 40]
-        mov rax, [rdi]
-        mov rcx, [rdi + 8]
-        mov rdx, [rdi + 16]
-        mov rbx, [rdi + 24]
-        mov rbp, [rdi + 40]
-        mov rsi, [rdi + 48]
-        mov r8, [rdi + 64]
-        mov r9, [rdi + 72]
-        mov r10, [rdi + 80]
-        mov r11, [rdi + 88]
-        mov r12, [rdi + 96]
-        mov r13, [rdi + 104]
-        mov r14, [rdi + 112]
-        mov r15, [rdi + 120]
+        REGISTERS_LOAD
         pop rdi
         iretq
 

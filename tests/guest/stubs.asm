@@ -1,6 +1,7 @@
 ; Exception entries, the recovery point of trap_try(), and the register harness of the access forms.
         default rel
         bits 64
+%include "tests/guest/registers.inc"
 
         global trap_vectors, trap_try, trap_recover, trap_chain, trap_vector
         global form_run, form_rsp
@@ -105,38 +106,12 @@ form_run:
         mov [form_entry], rsi
         mov [form_saved], rsp
         mov rsp, form_stack_top
-        mov rax, [rdi]
-        mov rcx, [rdi + 8]
-        mov rdx, [rdi + 16]
-        mov rbx, [rdi + 24]
-        mov rbp, [rdi + 40]
-        mov rsi, [rdi + 48]
-        mov r8, [rdi + 64]
-        mov r9, [rdi + 72]
-        mov r10, [rdi + 80]
-        mov r11, [rdi + 88]
-        mov r12, [rdi + 96]
-        mov r13, [rdi + 104]
-        mov r14, [rdi + 112]
-        mov r15, [rdi + 120]
+        REGISTERS_LOAD
         mov rdi, [rdi + 56]
         call [form_entry]
         mov [form_rdi], rdi
         mov rdi, [form_regs]
-        mov [rdi], rax
-        mov [rdi + 8], rcx
-        mov [rdi + 16], rdx
-        mov [rdi + 24], rbx
-        mov [rdi + 40], rbp
-        mov [rdi + 48], rsi
-        mov [rdi + 64], r8
-        mov [rdi + 72], r9
-        mov [rdi + 80], r10
-        mov [rdi + 88], r11
-        mov [rdi + 96], r12
-        mov [rdi + 104], r13
-        mov [rdi + 112], r14
-        mov [rdi + 120], r15
+        REGISTERS_STORE
         mov rax, [form_rdi]
         mov [rdi + 56], rax
         mov rsp, [form_saved]

@@ -180,3 +180,30 @@ uint64_t mode_answer(unsigned who, uint64_t offset, unsigned bytes)
         value |= (uint64_t)kit_answer(who, offset + i) << (i * 8);
     return value;
 }
+
+int mode_open_alone(void **state)
+{
+    kit_open(state);
+    mode_open(MODE_64, MODE_PLACE);
+    fake_backend.state.cr4 |= CR4_OSFXSR | CR4_OSXSAVE;
+    fake_backend.state.rsp = 0x7000;
+    return 0;
+}
+
+int mode_open_device(void **state)
+{
+    kit_open(state);
+    kit_attach(MODE_DEVICE, MODE_PLACE, 2 * PAGE_BYTES);
+    mode_open(MODE_64, MODE_PLACE);
+    fake_backend.state.rsp = 0x7000;
+    return 0;
+}
+
+void mode_expect_seen(unsigned n, bool write, uint64_t offset, unsigned bytes, uint64_t value)
+{
+    assert_true(n < kit.seen_count);
+    assert_int_equal(kit.seen[n].write, write);
+    assert_int_equal(kit.seen[n].offset, offset);
+    assert_int_equal(kit.seen[n].bytes, bytes);
+    assert_int_equal(kit.seen[n].value, value);
+}

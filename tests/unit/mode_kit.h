@@ -27,6 +27,14 @@ enum mode {
 /* The operand's pages show [gpa, gpa + 2 pages). */
 void mode_open(enum mode mode, uint64_t gpa);
 
+#define MODE_PLACE  (KIT_BAR + 4 * PAGE_BYTES) /* where both of these have the operand's two pages */
+#define MODE_DEVICE 0u
+int mode_open_alone(void **state);  /* 64-bit code, vectors enabled, no device */
+int mode_open_device(void **state); /* 64-bit code, MODE_DEVICE has the pages */
+
+/* The n-th access that a device saw. */
+void mode_expect_seen(unsigned n, bool write, uint64_t offset, unsigned bytes, uint64_t value);
+
 uint64_t mode_rip(void);
 uint64_t mode_data(void); /* what a register holds for the first byte of the operand's pages */
 uint64_t mode_linear(unsigned at); /* of that byte of the operand's pages */

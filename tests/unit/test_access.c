@@ -8,31 +8,11 @@
 
 #include "hv/base/bits.h"
 
-#define DEVICE 0u
-#define PLACE  (KIT_BAR + 4 * PAGE_BYTES) /* the operand's two pages */
-#define AT     0x120u
-#define CPL_3  (3u << 5)
-#define R      HV_ACCESS_READ
-#define W      HV_ACCESS_WRITE
-#define MOST   256u /* iterations */
-
-static int open_access(void **state)
-{
-    kit_open(state);
-    kit_attach(DEVICE, PLACE, 2 * PAGE_BYTES);
-    mode_open(MODE_64, PLACE);
-    fake_backend.state.rsp = 0x7000;
-    return 0;
-}
-
-static void expect_seen(unsigned n, bool write, uint64_t offset, unsigned bytes, uint64_t value)
-{
-    assert_true(n < kit.seen_count);
-    assert_int_equal(kit.seen[n].write, write);
-    assert_int_equal(kit.seen[n].offset, offset);
-    assert_int_equal(kit.seen[n].bytes, bytes);
-    assert_int_equal(kit.seen[n].value, value);
-}
+#define AT    0x120u
+#define CPL_3 (3u << 5)
+#define R     HV_ACCESS_READ
+#define W     HV_ACCESS_WRITE
+#define MOST  256u /* iterations */
 
 /* ---- modes ---- */
 
@@ -46,7 +26,7 @@ static void test_modes(void **state)
         const bool narrow = mode == MODE_COMPAT_16 || mode == MODE_REAL;
         const unsigned bytes = narrow ? 2 : 4;
 
-        mode_open(mode, PLACE);
+        mode_open(mode, MODE_PLACE);
         for (unsigned turn = 0; turn < 2; turn++) {
             kit_forget();
             mode_point_to(AT);
@@ -54,20 +34,20 @@ static void test_modes(void **state)
             assert_int_equal(RUN("\x8b\x07", AT, R), HV_ADVANCE);
             assert_int_equal(mode_length, 2);
             assert_int_equal(kit_short, mode == MODE_64 && turn == 1);
-            expect_seen(0, false, AT, bytes, mode_answer(DEVICE, AT, bytes));
+            mode_expect_seen(0, false, AT, bytes, mode_answer(MODE_DEVICE, AT, bytes));
             assert_int_equal(kit.vp.gpr[GPR_RAX],
-                             narrow ? (rax & ~0xffffull) | mode_answer(DEVICE, AT, 2)
-                                    : mode_answer(DEVICE, AT, 4));
+                             narrow ? (rax & ~0xffffull) | mode_answer(MODE_DEVICE, AT, 2)
+                                    : mode_answer(MODE_DEVICE, AT, 4));
         }
         kit_forget();
         kit.vp.gpr[GPR_RAX] = rax;
         assert_int_equal(RUN("\x66\x89\x07", AT, W), HV_ADVANCE);
-        expect_seen(0, true, AT, 6 - bytes, rax & ones_of(6 - bytes));
+        mode_expect_seen(0, true, AT, 6 - bytes, rax & ones_of(6 - bytes));
         kit.vp.gpr[GPR_RAX] = 1;
         fake_backend.state.rflags = RFLAGS_DF;
         assert_int_equal(RUN("\xf0\x00\x07", AT, R | W), HV_ADVANCE); /* lock add */
-        expect_seen(1, false, AT, 1, mode_answer(DEVICE, AT, 1));
-        expect_seen(2, true, AT, 1, (mode_answer(DEVICE, AT, 1) + 1) & 0xff);
+        mode_expect_seen(1, false, AT, 1, mode_answer(MODE_DEVICE, AT, 1));
+        mode_expect_seen(2, true, AT, 1, (mode_answer(MODE_DEVICE, AT, 1) + 1) & 0xff);
         assert_int_equal(fake_backend.state.rflags & RFLAGS_DF, RFLAGS_DF);
     }
 }
@@ -80,14 +60,14 @@ static void test_marks(void **state)
     (void)state;
     for (enum mode mode = 0; mode < MODE_FLAT; mode++)
         for (unsigned write = 0; write < 2; write++) {
-            mode_open(mode, PLACE);
+            mode_open(mode, MODE_PLACE);
             mode_point_to(PAGE_BYTES - 1);
             assert_int_equal(write ? RUN("\x66\x89\x07", PAGE_BYTES - 1, W)
                                    : RUN("\x66\x8b\x07", PAGE_BYTES - 1, R),
                              HV_ADVANCE);
             for (unsigned page = 0; page < 2; page++)
                 assert_int_equal(mode_entry(page) & marks, write ? marks : PTE_A);
-            mode_open(mode, PLACE);
+            mode_open(mode, MODE_PLACE);
             memset(kit.vp.place, 0,
                    sizeof(kit.vp.place));  /* where the CPU has marked what it walked */
             mode_point_to(PAGE_BYTES - 8); /* the neighbour is not touched */
@@ -104,17 +84,17 @@ static void test_stacks(void **state)
     for (enum mode mode = 0; mode < MODES; mode++) {
         unsigned width;
 
-        mode_open(mode, PLACE);
+        mode_open(mode, MODE_PLACE);
         width = mode_width() == INSN_64 ? 8 : mode_width() == INSN_32 ? 4 : 2;
         kit_forget();
         mode_point_to(AT);
         fake_backend.state.rsp = mode_data() + 0x800;
         assert_int_equal(RUN("\xff\x37", AT, R), HV_ADVANCE); /* push [rdi], [bx] */
-        expect_seen(0, false, AT, width, mode_answer(DEVICE, AT, width));
-        expect_seen(1, true, 0x800 - width, width, mode_answer(DEVICE, AT, width));
+        mode_expect_seen(0, false, AT, width, mode_answer(MODE_DEVICE, AT, width));
+        mode_expect_seen(1, true, 0x800 - width, width, mode_answer(MODE_DEVICE, AT, width));
         assert_int_equal(fake_backend.state.rsp, mode_data() + 0x800 - width);
         assert_int_equal(RUN("\x8f\x07", AT, W), HV_ADVANCE); /* pop */
-        expect_seen(3, true, AT, width, mode_answer(DEVICE, 0x800 - width, width));
+        mode_expect_seen(3, true, AT, width, mode_answer(MODE_DEVICE, 0x800 - width, width));
         assert_int_equal(fake_backend.state.rsp, mode_data() + 0x800);
         assert_int_equal(fake_backend.rsp_stores, 2);
     }
@@ -126,16 +106,16 @@ static void test_wrap_at_4_gib(void **state)
     const uint64_t top = GIB(4ull) - PAGE_BYTES, marks = PTE_A | PTE_D;
 
     (void)state;
-    mode_open(MODE_COMPAT_32, PLACE);
-    kit_map(top, PLACE, 1, KIT_LINK);
-    kit_map(0, PLACE + PAGE_BYTES, 1, KIT_LINK);
+    mode_open(MODE_COMPAT_32, MODE_PLACE);
+    kit_map(top, MODE_PLACE, 1, KIT_LINK);
+    kit_map(0, MODE_PLACE + PAGE_BYTES, 1, KIT_LINK);
     kit_map(GIB(4ull), 0x50000, 1, KIT_LINK);
     fake_backend.state.seg[INSN_DS].base = top; /* so that no offset goes past the limit */
     mode_point_to(PAGE_BYTES - 2);
     kit.vp.gpr[GPR_RAX] = 0x44332211;
     assert_int_equal(RUN("\x89\x07", PAGE_BYTES - 2, W), HV_ADVANCE);
-    expect_seen(0, true, PAGE_BYTES - 2, 2, 0x2211);
-    expect_seen(1, true, PAGE_BYTES, 2, 0x4433);
+    mode_expect_seen(0, true, PAGE_BYTES - 2, 2, 0x2211);
+    mode_expect_seen(1, true, PAGE_BYTES, 2, 0x4433);
     assert_int_equal(*kit_entry(0, 1) & marks, marks);
     assert_int_equal(*kit_entry(GIB(4ull), 1) & marks, 0);
     *kit_entry(0, 1) &= ~PTE_P;
@@ -156,7 +136,7 @@ static void test_wrap_at_4_gib(void **state)
     mode_point_to(AT);
     assert_int_equal(mode_fault(AT, R), HV_ADVANCE);
     assert_int_equal(mode_length, 3);
-    assert_int_equal(kit.vp.gpr[GPR_RAX], mode_answer(DEVICE, AT, 1));
+    assert_int_equal(kit.vp.gpr[GPR_RAX], mode_answer(MODE_DEVICE, AT, 1));
     *kit_entry(0, 1) &= ~PTE_P;
     kit_forget();
     assert_int_equal(mode_fault(AT, R), HV_RESUME);
@@ -173,7 +153,7 @@ static void test_code_limit(void **state)
     (void)state;
     for (enum mode mode = MODE_COMPAT_32; mode < MODES; mode++)
         for (unsigned left = 0; left <= sizeof(code); left++) {
-            mode_open(mode, PLACE);
+            mode_open(mode, MODE_PLACE);
             fake_backend.state.seg[INSN_CS].limit = MODE_CODE + left - 1;
             kit_forget();
             mode_point_to(AT);
@@ -188,7 +168,7 @@ static void test_code_limit(void **state)
             kit_expect_event(VECTOR_GP, mode != MODE_REAL, 0);
             kit_expect_untouched(gpr);
         }
-    mode_open(MODE_64, PLACE); /* where there are no limits */
+    mode_open(MODE_64, MODE_PLACE); /* where there are no limits */
     fake_backend.state.seg[INSN_CS].limit = 0;
     mode_point_to(AT);
     assert_int_equal(RUN("\x89\x07", AT, W), HV_ADVANCE);
@@ -198,7 +178,7 @@ static void test_too_long(void **state)
 {
     (void)state;
     for (enum mode mode = 0; mode < MODES; mode++) {
-        mode_open(mode, PLACE);
+        mode_open(mode, MODE_PLACE);
         kit_forget();
         assert_int_equal(
             RUN("\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x89\x07", AT, W),
@@ -220,7 +200,7 @@ static void test_code_canonical(void **state)
     memset(kit_byte(KIT_CODE_RAM + PAGE_BYTES), 0x07, INSN_MAX_BYTES);
     memcpy(kit_byte(KIT_CODE_RAM + PAGE_BYTES - 2), "\x90\x89", 2);
     mode_point_to(AT);
-    kit_exit(&exit, BIT(47) - 1, PLACE + AT, W);
+    kit_exit(&exit, BIT(47) - 1, MODE_PLACE + AT, W);
     assert_int_equal(kit_run(&exit), HV_RESUME);
     kit_expect_event(VECTOR_GP, true, 0);
     assert_int_equal(kit.seen_count, 0);
@@ -229,7 +209,7 @@ static void test_code_canonical(void **state)
 /* Code that the tables show where a device is, or nobody: the CPU has run what was there before. */
 static void test_code_not_memory(void **state)
 {
-    static const uint64_t nowhere[] = {PLACE, KIT_BAR + 9 * PAGE_BYTES};
+    static const uint64_t nowhere[] = {MODE_PLACE, KIT_BAR + 9 * PAGE_BYTES};
     uint64_t gpr[GPR_COUNT];
 
     (void)state;
@@ -247,7 +227,7 @@ static void test_code_not_memory(void **state)
             kit_map(KIT_CODE + PAGE_BYTES, nowhere[i], 1, KIT_LINK);
             fake_backend.state.rsp = kit.vp.gpr[GPR_RSP];
             memcpy(gpr, kit.vp.gpr, sizeof(gpr));
-            kit_exit(&exit, rip, PLACE + AT, W);
+            kit_exit(&exit, rip, MODE_PLACE + AT, W);
             assert_int_equal(kit_run(&exit), HV_RESUME);
             kit_expect_event(VECTOR_GP, true, 0);
             kit_expect_untouched(gpr);
@@ -286,7 +266,7 @@ static void test_answers(void **state)
     assert_int_equal(RUN("\x09\x07", AT, R | W), HV_RESUME);
     expect_stats(1, 0, VP_EVENT_NONE);
     assert_int_equal(kit.seen_count, 0);
-    assert_int_equal(*kit_byte(PLACE + AT), 0);
+    assert_int_equal(*kit_byte(MODE_PLACE + AT), 0);
     fake_backend.on_state_get = NULL;
     kit_direct(4, 0, MEMTYPE_WB);
 
@@ -343,8 +323,8 @@ static void set_rights(const struct fault *f)
     state->seg[INSN_CS].attributes = 0xa09b;
     state->cr4 = CR4_PAE | (f->smap ? CR4_SMAP : 0);
     state->rflags = f->ac ? RFLAGS_AC : 0;
-    mode_map(0, PLACE, f->smap && !f->user ? PTE_P | PTE_W : KIT_LINK);
-    mode_map(1, PLACE + PAGE_BYTES, f->bits);
+    mode_map(0, MODE_PLACE, f->smap && !f->user ? PTE_P | PTE_W : KIT_LINK);
+    mode_map(1, MODE_PLACE + PAGE_BYTES, f->bits);
 }
 
 /*
@@ -476,7 +456,7 @@ static void test_leaves_device(void **state)
     assert_int_equal(RUN("\xf3\xaa", PAGE_BYTES - 4, W), HV_RESUME);
     assert_int_equal(kit.seen_count, 4);
     assert_int_equal(kit.vp.gpr[GPR_RCX], 96);
-    assert_int_equal(*kit_byte(PLACE + PAGE_BYTES), 0);
+    assert_int_equal(*kit_byte(MODE_PLACE + PAGE_BYTES), 0);
     assert_int_equal(kit.vm.stats.spurious, 0);
     assert_int_equal(kit.vp.event.kind, VP_EVENT_NONE);
     kit_direct(5, 0, MEMTYPE_WB);
@@ -525,7 +505,7 @@ static void test_lock(void **state)
     assert_false(lock_is_held(&kit.vm.bus_lock));
 }
 
-#define TEST(name) KIT_TEST_BOTH(name, open_access)
+#define TEST(name) KIT_TEST_BOTH(name, mode_open_device)
 
 int main(void)
 {

@@ -7,29 +7,9 @@
 #include "tests/fake/vector.h"
 #include "tests/fake/window.h"
 
-#define DEVICE 0u
-#define PLACE  (KIT_BAR + 4 * PAGE_BYTES) /* the operand's two pages */
-#define AT     0x120u
-#define R      HV_ACCESS_READ
-#define W      HV_ACCESS_WRITE
-
-static int open_access(void **state)
-{
-    kit_open(state);
-    kit_attach(DEVICE, PLACE, 2 * PAGE_BYTES);
-    mode_open(MODE_64, PLACE);
-    fake_backend.state.rsp = 0x7000;
-    return 0;
-}
-
-static void expect_seen(unsigned n, bool write, uint64_t offset, unsigned bytes, uint64_t value)
-{
-    assert_true(n < kit.seen_count);
-    assert_int_equal(kit.seen[n].write, write);
-    assert_int_equal(kit.seen[n].offset, offset);
-    assert_int_equal(kit.seen[n].bytes, bytes);
-    assert_int_equal(kit.seen[n].value, value);
-}
+#define AT 0x120u
+#define R  HV_ACCESS_READ
+#define W  HV_ACCESS_WRITE
 
 /* ---- where operands are ---- */
 
@@ -38,21 +18,21 @@ static void test_read_only_page(void **state)
 {
     (void)state;
     kit_direct(4, PT_R, MEMTYPE_WT);
-    memcpy(kit_byte(PLACE + AT), "\x10\x20\x30\x40", 4);
+    memcpy(kit_byte(MODE_PLACE + AT), "\x10\x20\x30\x40", 4);
     mode_point_to(AT);
     kit.vp.gpr[GPR_RAX] = 0x01010101;
     assert_int_equal(RUN("\x01\x07", AT, R | W), HV_ADVANCE);
     assert_int_equal(fake_window.last_type, MEMTYPE_WT);
     assert_int_equal(kit.seen_count, 1);
-    expect_seen(0, true, AT, 4, 0x41312111);
-    assert_memory_equal(kit_byte(PLACE + AT), "\x10\x20\x30\x40", 4);
+    mode_expect_seen(0, true, AT, 4, 0x41312111);
+    assert_memory_equal(kit_byte(MODE_PLACE + AT), "\x10\x20\x30\x40", 4);
     kit_forget(); /* CMP and TEST read only, so they are the CPU's */
     assert_int_equal(RUN("\x39\x07", AT, R), HV_RESUME);
     assert_int_equal(kit.vm.stats.spurious, 1);
     kit_forget(); /* CMPXCHG writes even when it fails */
     kit.vp.gpr[GPR_RAX] = 0;
     assert_int_equal(RUN("\x0f\xb1\x0f", AT, R | W), HV_ADVANCE);
-    expect_seen(0, true, AT, 4, 0x40302010);
+    mode_expect_seen(0, true, AT, 4, 0x40302010);
     assert_int_equal(kit.vp.gpr[GPR_RAX], 0x40302010);
     kit_direct(4, 0, MEMTYPE_WB);
 }
@@ -75,8 +55,8 @@ static void test_wide_pieces(void **state)
                 uint8_t value[16];
                 unsigned done = 0;
 
-                kit_detach(DEVICE, PLACE);
-                kit_attach_as(DEVICE, PLACE, 2 * PAGE_BYTES, false, wide);
+                kit_detach(MODE_DEVICE, MODE_PLACE);
+                kit_attach_as(MODE_DEVICE, MODE_PLACE, 2 * PAGE_BYTES, false, wide);
                 kit_forget();
                 vectors_on();
                 for (unsigned i = 0; i < sizeof(value); i++)
@@ -98,7 +78,7 @@ static void test_wide_pieces(void **state)
                 assert_int_equal(done, 16);
                 assert_int_equal(kit.seen_count == 1, wide >= 16 && at % 16 == 0);
                 for (unsigned i = 0; i < 16 && !write; i++)
-                    assert_int_equal(fake_vectors[0].byte[i], kit_answer(DEVICE, at + i));
+                    assert_int_equal(fake_vectors[0].byte[i], kit_answer(MODE_DEVICE, at + i));
                 for (unsigned i = 16; i < 32; i++)
                     assert_int_equal(fake_vectors[0].byte[i], 0xee);
             }
@@ -108,7 +88,7 @@ static void test_wide_pieces(void **state)
 static void test_wide_unclaimed(void **state)
 {
     (void)state;
-    kit_detach(DEVICE, PLACE);
+    kit_detach(MODE_DEVICE, MODE_PLACE);
     vectors_on();
     mode_point_to(AT);
     assert_int_equal(RUN("\x0f\x10\x07", AT, R), HV_ADVANCE);
@@ -150,7 +130,7 @@ static void check_consult(const struct consult *c, bool rings)
     for (unsigned i = 0; i < kit.seen_count; i++)
         assert_true(!kit.seen[i].write || !rings || !c->whole);
     if (c->whole && !rings)
-        expect_seen(kit.seen_count - 1, true, at, c->whole, c->value);
+        mode_expect_seen(kit.seen_count - 1, true, at, c->whole, c->value);
     if (!c->whole)
         assert_true(kit.seen_count > 0);
 }
@@ -173,8 +153,8 @@ static void test_doorbells(void **state)
         {"\xab", 1, 1, W, 0, 0},
         {"\x87\x07", 2, 0, R | W, 4, rax & UINT32_MAX}, /* xchg */
         {"\xf0\x09\x07", 3, 0, R | W, 4,
-         (rax | mode_answer(DEVICE, AT, 4)) & UINT32_MAX}, /* lock or */
-        {"\xf0\x48\x09\x07", 4, 0, R | W, 8, rax | mode_answer(DEVICE, AT, 8)},
+         (rax | mode_answer(MODE_DEVICE, AT, 4)) & UINT32_MAX}, /* lock or */
+        {"\xf0\x48\x09\x07", 4, 0, R | W, 8, rax | mode_answer(MODE_DEVICE, AT, 8)},
         {"\xf0\x09\x07", 3, 2, R | W, 0, 0},
         {"\x8b\x07", 2, 0, R, 0, 0},
         {"\x0f\x11\x07", 3, 0, W, 0, 0}, /* movups: 16 bytes are never one */
@@ -182,8 +162,8 @@ static void test_doorbells(void **state)
     };
 
     (void)state;
-    kit_detach(DEVICE, PLACE);
-    kit_attach_as(DEVICE, PLACE, 2 * PAGE_BYTES, true, 0);
+    kit_detach(MODE_DEVICE, MODE_PLACE);
+    kit_attach_as(MODE_DEVICE, MODE_PLACE, 2 * PAGE_BYTES, true, 0);
     fake_backend.state.cr4 |= CR4_OSFXSR;
     memset(fake_vectors, 0, sizeof(fake_vectors));
     for (unsigned i = 0; i < ARRAY_COUNT(cases); i++)
@@ -196,8 +176,8 @@ static void test_doorbells(void **state)
 static void test_doorbell_of_strings(void **state)
 {
     (void)state;
-    kit_detach(DEVICE, PLACE);
-    kit_attach_as(DEVICE, PLACE, 2 * PAGE_BYTES, true, 0);
+    kit_detach(MODE_DEVICE, MODE_PLACE);
+    kit_attach_as(MODE_DEVICE, MODE_PLACE, 2 * PAGE_BYTES, true, 0);
     kit.rings = true;
     mode_point_to(AT);
     kit.vp.gpr[GPR_RCX] = 5;
@@ -212,7 +192,7 @@ static void test_doorbell_of_strings(void **state)
     assert_int_equal(kit.seen_count, 2);
 }
 
-#define TEST(name) KIT_TEST_BOTH(name, open_access)
+#define TEST(name) KIT_TEST_BOTH(name, mode_open_device)
 
 int main(void)
 {

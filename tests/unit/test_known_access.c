@@ -18,20 +18,10 @@
 
 #define FIRST  0u
 #define SECOND 1u
-#define PLACE  (KIT_BAR + 4 * PAGE_BYTES)
 #define AT     0x120u
 #define R      HV_ACCESS_READ
 #define W      HV_ACCESS_WRITE
 #define RAX    0x8877665544332211ull
-
-static int open_known(void **state)
-{
-    kit_open(state);
-    mode_open(MODE_64, PLACE);
-    fake_backend.state.cr4 |= CR4_OSFXSR | CR4_OSXSAVE;
-    fake_backend.state.rsp = 0x7000;
-    return 0;
-}
 
 /* ---- dispatch ---- */
 
@@ -43,13 +33,13 @@ static void change_list(unsigned n)
         kit_detach(3 + (n - 1) % 2, KIT_BAR + 0x10);
     kit_attach(other, KIT_BAR + 0x10, 0x10); /* below: every index moves */
     if (n == 2)
-        kit_detach(FIRST, PLACE); /* in its own callback */
+        kit_detach(FIRST, MODE_PLACE); /* in its own callback */
 }
 
 static void test_jailhouse_de1551d6_xsa_491_the_list_changes_in_a_callback(void **state)
 {
     (void)state;
-    kit_attach(FIRST, PLACE, PAGE_BYTES);
+    kit_attach(FIRST, MODE_PLACE, PAGE_BYTES);
     kit.on_access = change_list;
     mode_point_to(AT);
     kit.vp.gpr[GPR_RCX] = 8;
@@ -72,7 +62,7 @@ static void change_everything(unsigned n)
 static void test_xsa_166_xsa_262_one_fetch_of_shared_words(void **state)
 {
     (void)state;
-    kit_attach(FIRST, PLACE, PAGE_BYTES);
+    kit_attach(FIRST, MODE_PLACE, PAGE_BYTES);
     kit.on_access = change_everything;
     kit.vp.gpr[GPR_RAX] = 0x01010101;
     mode_point_to(AT);
@@ -168,14 +158,14 @@ static void test_xsa_121_xsa_239_every_width_at_every_offset(void **state)
     (void)state;
     for (unsigned wide = 0; wide <= 48; wide += 16) {
         if (wide <= 32)
-            kit_attach_as(FIRST, PLACE, 2 * PAGE_BYTES, false, wide);
+            kit_attach_as(FIRST, MODE_PLACE, 2 * PAGE_BYTES, false, wide);
         for (unsigned form = 0; form < ARRAY_COUNT(widths); form++)
             for (unsigned at = 0; at < 72 && (widths[form].bytes < 32 || has_avx()); at++) {
                 check_width(form, at);
                 check_width(form, PAGE_BYTES - 36 + at);
             }
         if (wide <= 32)
-            kit_detach(FIRST, PLACE);
+            kit_detach(FIRST, MODE_PLACE);
     }
 }
 
@@ -186,7 +176,7 @@ static void test_xsa_164_cve_2020_13754_past_the_last_entry(void **state)
 
     (void)state;
     for (unsigned wide = 0; wide <= 32; wide += 16) {
-        kit_attach_as(FIRST, PLACE, end, true,
+        kit_attach_as(FIRST, MODE_PLACE, end, true,
                       wide); /* the kit fails when it is asked past its end */
         for (unsigned form = 0; form < ARRAY_COUNT(widths); form++)
             for (unsigned at = end - 40; at < end + 8; at++) {
@@ -215,7 +205,7 @@ static void test_xsa_164_cve_2020_13754_past_the_last_entry(void **state)
                     seen += kit.seen[n].bytes;
                 assert_int_equal(seen, inside);
             }
-        kit_detach(FIRST, PLACE);
+        kit_detach(FIRST, MODE_PLACE);
     }
 }
 
@@ -226,8 +216,8 @@ static void test_xsa_164_between_two_regions(void **state)
 
     (void)state;
     for (unsigned wide = 0; wide <= 32; wide += 16) {
-        kit_attach_as(FIRST, PLACE, border, true, wide);
-        kit_attach_as(SECOND, PLACE + border, 0x100, true, wide);
+        kit_attach_as(FIRST, MODE_PLACE, border, true, wide);
+        kit_attach_as(SECOND, MODE_PLACE + border, 0x100, true, wide);
         for (unsigned form = 0; form < ARRAY_COUNT(widths); form++)
             for (unsigned at = border - 32; at < border + 4; at++) {
                 const unsigned bytes = widths[form].bytes;
@@ -244,8 +234,8 @@ static void test_xsa_164_between_two_regions(void **state)
                                      at + i < border ? kit_answer(FIRST, at + i)
                                                      : kit_answer(SECOND, at + i - border));
             }
-        kit_detach(FIRST, PLACE);
-        kit_detach(SECOND, PLACE + border);
+        kit_detach(FIRST, MODE_PLACE);
+        kit_detach(SECOND, MODE_PLACE + border);
     }
 }
 
@@ -260,7 +250,7 @@ static void resume_early(unsigned n)
 static void test_acrn_5de6bf3d3_completion_before_wait(void **state)
 {
     (void)state;
-    kit_attach(FIRST, PLACE, PAGE_BYTES);
+    kit_attach(FIRST, MODE_PLACE, PAGE_BYTES);
     kit.on_access = resume_early;
     mode_point_to(AT);
     assert_int_equal(RUN("\x8b\x07", AT, R), HV_ADVANCE);
@@ -275,10 +265,10 @@ static void test_xen_e5339bb689_split_access(void **state)
 {
     (void)state;
     for (unsigned ram = 0; ram < 2; ram++) {
-        kit_attach_as(FIRST, PLACE, PAGE_BYTES, false, 32);
-        mode_map(1, ram ? 0x50000 : PLACE + 8 * PAGE_BYTES, KIT_LINK);
+        kit_attach_as(FIRST, MODE_PLACE, PAGE_BYTES, false, 32);
+        mode_map(1, ram ? 0x50000 : MODE_PLACE + 8 * PAGE_BYTES, KIT_LINK);
         if (!ram)
-            kit_attach_as(SECOND, PLACE + 8 * PAGE_BYTES, PAGE_BYTES, false, 32);
+            kit_attach_as(SECOND, MODE_PLACE + 8 * PAGE_BYTES, PAGE_BYTES, false, 32);
         for (unsigned i = 0; i < 64; i++)
             *kit_byte(0x50000 + i) = (uint8_t)(0xd0 ^ i);
         for (unsigned form = 0; form < ARRAY_COUNT(widths); form++)
@@ -301,13 +291,13 @@ static void test_xen_e5339bb689_split_access(void **state)
                                                          : kit_answer(SECOND, behind));
                 }
             }
-        kit_detach(FIRST, PLACE);
+        kit_detach(FIRST, MODE_PLACE);
         if (!ram)
-            kit_detach(SECOND, PLACE + 8 * PAGE_BYTES);
+            kit_detach(SECOND, MODE_PLACE + 8 * PAGE_BYTES);
     }
 }
 
-#define TEST(name) KIT_TEST_BOTH(name, open_known)
+#define TEST(name) KIT_TEST_BOTH(name, mode_open_alone)
 
 int main(void)
 {

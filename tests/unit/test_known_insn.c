@@ -18,20 +18,10 @@
 
 #define FIRST  0u
 #define SECOND 1u
-#define PLACE  (KIT_BAR + 4 * PAGE_BYTES)
 #define AT     0x120u
 #define R      HV_ACCESS_READ
 #define W      HV_ACCESS_WRITE
 #define RAX    0x8877665544332211ull
-
-static int open_known(void **state)
-{
-    kit_open(state);
-    mode_open(MODE_64, PLACE);
-    fake_backend.state.cr4 |= CR4_OSFXSR | CR4_OSXSAVE;
-    fake_backend.state.rsp = 0x7000;
-    return 0;
-}
 
 /* REP STOSW over a border of two regions and of two pages, upwards and downwards, on and off the element's alignment. */
 static void test_xsa_112_rep_crosses_regions(void **state)
@@ -43,8 +33,8 @@ static void test_xsa_112_rep_crosses_regions(void **state)
                 const unsigned low = border - 8 + shift, at = down ? low + 14 : low;
                 uint8_t got[16];
 
-                kit_attach(FIRST, PLACE, border);
-                kit_attach(SECOND, PLACE + border, 2 * PAGE_BYTES - border);
+                kit_attach(FIRST, MODE_PLACE, border);
+                kit_attach(SECOND, MODE_PLACE + border, 2 * PAGE_BYTES - border);
                 kit_forget();
                 memset(got, 0, sizeof(got));
                 mode_point_to(at);
@@ -63,8 +53,8 @@ static void test_xsa_112_rep_crosses_regions(void **state)
                 }
                 for (unsigned i = 0; i < sizeof(got); i++)
                     assert_int_equal(got[i], i % 2 ? 0x22 : 0x11);
-                kit_detach(FIRST, PLACE);
-                kit_detach(SECOND, PLACE + border);
+                kit_detach(FIRST, MODE_PLACE);
+                kit_detach(SECOND, MODE_PLACE + border);
             }
 }
 
@@ -78,7 +68,7 @@ static void keep_first(unsigned n)
 static void test_xen_5fcb26e69e_interrupt_during_rep(void **state)
 {
     (void)state;
-    kit_attach(FIRST, PLACE, 2 * PAGE_BYTES);
+    kit_attach(FIRST, MODE_PLACE, 2 * PAGE_BYTES);
     kit.on_access = keep_first;
     mode_point_to(0);
     kit.vp.gpr[GPR_RCX] = 1000;
@@ -100,7 +90,7 @@ static void test_xsa_123_segment_override(void **state)
     static const char overrides[] = "\x26\x2e\x36\x3e\x64\x65";
 
     (void)state;
-    kit_attach(FIRST, PLACE, 2 * PAGE_BYTES);
+    kit_attach(FIRST, MODE_PLACE, 2 * PAGE_BYTES);
     for (unsigned i = 0; i < ARRAY_COUNT(fake_backend.state.seg); i++)
         fake_backend.state.seg[i].base = 0x10 * (i + 1);
     for (unsigned first = 0; first < 6; first++)
@@ -133,7 +123,7 @@ static void test_xsa_195_bit_offset(void **state)
     };
 
     (void)state;
-    kit_attach(FIRST, PLACE, 2 * PAGE_BYTES);
+    kit_attach(FIRST, MODE_PLACE, 2 * PAGE_BYTES);
     for (unsigned i = 0; i < ARRAY_COUNT(cases); i++)
         for (unsigned width = 0; width < 3; width++) {
             const unsigned at = AT + (unsigned)cases[i].offset[width];
@@ -173,7 +163,7 @@ static void test_xsa_200_prefixes_of_cmpxchg8b(void **state)
                  {"\x66\x48\x0f\xc7\x0f", 5, 16}};
 
     (void)state;
-    kit_attach_as(FIRST, PLACE, 2 * PAGE_BYTES, false, 16);
+    kit_attach_as(FIRST, MODE_PLACE, 2 * PAGE_BYTES, false, 16);
     for (unsigned i = 0; i < ARRAY_COUNT(cases); i++) {
         const unsigned half = cases[i].bytes / 2u;
 
@@ -196,7 +186,7 @@ static void test_acrn_3c6aa23ab_length_not_trusted(void **state)
     const uint64_t next = KIT_CODE + PAGE_BYTES;
 
     (void)state;
-    kit_attach(FIRST, PLACE, 2 * PAGE_BYTES);
+    kit_attach(FIRST, MODE_PLACE, 2 * PAGE_BYTES);
     for (unsigned told = 0; told < 256; told++)
         for (unsigned first = 1; first <= 3; first++)
             for (unsigned turn = 0; turn < 2; turn++) {
@@ -205,7 +195,7 @@ static void test_acrn_3c6aa23ab_length_not_trusted(void **state)
                 kit_forget();
                 mode_point_to(AT);
                 kit_code(next - first, "\x48\x8b\x07", 3);
-                kit_exit(&exit, next - first, PLACE + AT, R);
+                kit_exit(&exit, next - first, MODE_PLACE + AT, R);
                 exit.length = (uint8_t)told;
                 assert_int_equal(kit_run(&exit), HV_ADVANCE);
                 assert_int_equal(exit.length, 3);
@@ -217,7 +207,7 @@ static void test_acrn_3c6aa23ab_length_not_trusted(void **state)
 static void test_acrn_1008_movs_both_directions(void **state)
 {
     (void)state;
-    kit_attach(FIRST, PLACE, PAGE_BYTES);
+    kit_attach(FIRST, MODE_PLACE, PAGE_BYTES);
     for (unsigned to = 0; to < 2; to++)
         for (unsigned down = 0; down < 2; down++) {
             const unsigned at = AT + (down ? 12 : 0);
@@ -243,8 +233,8 @@ static void test_acrn_1008_movs_both_directions(void **state)
             }
         }
     kit_forget();
-    mode_map(1, PLACE + 8 * PAGE_BYTES, KIT_LINK);
-    kit_attach(SECOND, PLACE + 8 * PAGE_BYTES, PAGE_BYTES);
+    mode_map(1, MODE_PLACE + 8 * PAGE_BYTES, KIT_LINK);
+    kit_attach(SECOND, MODE_PLACE + 8 * PAGE_BYTES, PAGE_BYTES);
     fake_backend.state.rflags = 0;
     kit.vp.gpr[GPR_RSI] = mode_data() + AT;
     kit.vp.gpr[GPR_RDI] = mode_data() + PAGE_BYTES + 8;
@@ -272,7 +262,7 @@ static void test_acrn_bdae8efb7_jailhouse_e88f524d_movzx_reads_its_source(void *
     };
 
     (void)state;
-    kit_attach(FIRST, PLACE, PAGE_BYTES);
+    kit_attach(FIRST, MODE_PLACE, PAGE_BYTES);
     for (unsigned i = 0; i < ARRAY_COUNT(cases); i++)
         for (unsigned turn = 0; turn < 16;
              turn++) { /* signs of both kinds; the second of each is the short way */
@@ -297,7 +287,7 @@ static void test_acrn_bdae8efb7_jailhouse_e88f524d_movzx_reads_its_source(void *
 static void test_jailhouse_8c5b95c4_upper_bits_of_registers(void **state)
 {
     (void)state;
-    kit_attach(FIRST, PLACE, PAGE_BYTES);
+    kit_attach(FIRST, MODE_PLACE, PAGE_BYTES);
     for (unsigned reg = 0; reg < GPR_COUNT; reg++)
         for (unsigned form = 0; form < 5; form++)
             for (unsigned turn = 0; turn < 2; turn++) {
@@ -375,9 +365,9 @@ static void test_haxm_12_93_186_every_opcode(void **state)
 
     (void)state;
     kit.on_access = keep_first;
-    kit_attach(FIRST, PLACE, 2 * PAGE_BYTES);
+    kit_attach(FIRST, MODE_PLACE, 2 * PAGE_BYTES);
     for (unsigned m = 0; m < ARRAY_COUNT(modes); m++) {
-        mode_open(modes[m], PLACE);
+        mode_open(modes[m], MODE_PLACE);
         fake_backend.state.cr4 |= CR4_OSFXSR;
         for (unsigned form = 0; form < ARRAY_COUNT(maps) * ARRAY_COUNT(prefixes) * 256 * 8;
              form++) {
@@ -399,7 +389,7 @@ static void test_haxm_12_93_186_every_opcode(void **state)
     assert_true(advanced > 10000);
 }
 
-#define TEST(name) KIT_TEST_BOTH(name, open_known)
+#define TEST(name) KIT_TEST_BOTH(name, mode_open_alone)
 
 int main(void)
 {
@@ -413,7 +403,8 @@ int main(void)
         TEST(test_acrn_1008_movs_both_directions),
         TEST(test_acrn_bdae8efb7_jailhouse_e88f524d_movzx_reads_its_source),
         TEST(test_jailhouse_8c5b95c4_upper_bits_of_registers),
-        cmocka_unit_test_setup_teardown(test_haxm_12_93_186_every_opcode, open_known, kit_close),
+        cmocka_unit_test_setup_teardown(test_haxm_12_93_186_every_opcode, mode_open_alone,
+                                        kit_close),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
