@@ -12,6 +12,7 @@
 #define APIC_VERSION         0x030u
 #define APIC_TPR             0x080u
 #define APIC_EOI             0x0b0u
+#define APIC_SVR             0x0f0u
 #define APIC_LVT_CMCI        0x2f0u
 #define APIC_ICR_LOW         0x300u
 #define APIC_LVT_TIMER       0x320u
@@ -24,7 +25,8 @@
 
 #define APIC_VERSION_MAX_LVT BITS(23, 16)
 #define APIC_LVT_MASKED      0x10000u
-#define APIC_TPR_NOTHING     0xf0u /* no fixed interrupt gets through */
+#define APIC_TPR_OURS        0xe0u /* only the highest class gets through */
+#define APIC_SVR_ENABLE      BIT(8)
 #define APIC_ICR_BUSY        BIT(12)
 #define APIC_ICR_INIT_OTHERS 0xc4500u /* all but self, assert, edge, INIT */
 
@@ -43,7 +45,7 @@ static hpa_t register_address(uint64_t base, uint32_t reg)
     return HPA((base & BITS(51, 12)) + reg);
 }
 
-static uint32_t apic_read(uint32_t reg)
+uint32_t host_apic_read(uint32_t reg)
 {
     uint64_t base = apic_base();
     uint32_t value = 0;
@@ -54,7 +56,7 @@ static uint32_t apic_read(uint32_t reg)
     return value;
 }
 
-static void apic_write(uint32_t reg, uint32_t value)
+void host_apic_write(uint32_t reg, uint32_t value)
 {
     uint64_t base = apic_base();
 
@@ -70,8 +72,8 @@ static void apic_write(uint32_t reg, uint32_t value)
  */
 static void park_other_cpus(void)
 {
-    apic_write(APIC_ICR_LOW, APIC_ICR_INIT_OTHERS);
-    while (!is_x2apic(apic_base()) && (apic_read(APIC_ICR_LOW) & APIC_ICR_BUSY))
+    host_apic_write(APIC_ICR_LOW, APIC_ICR_INIT_OTHERS);
+    while (!is_x2apic(apic_base()) && (host_apic_read(APIC_ICR_LOW) & APIC_ICR_BUSY))
         __builtin_ia32_pause();
 }
 
@@ -87,15 +89,23 @@ void host_interrupts_quiesce(void)
     out8(PIC_SLAVE_DATA, PIC_MASK_ALL);
     if (!(apic_base() & APIC_BASE_ENABLE))
         return;
-    last = FIELD_GET(APIC_VERSION_MAX_LVT, apic_read(APIC_VERSION));
+    last = FIELD_GET(APIC_VERSION_MAX_LVT, host_apic_read(APIC_VERSION));
     for (unsigned i = 0; i < ARRAY_COUNT(sources) && i <= last; i++)
-        apic_write(sources[i], APIC_LVT_MASKED);
-    apic_write(APIC_TPR, APIC_TPR_NOTHING);
+        host_apic_write(sources[i], APIC_LVT_MASKED);
+    host_apic_write(APIC_TPR, APIC_TPR_OURS);
     park_other_cpus();
 }
 
 void host_interrupt_end(void)
 {
     if (apic_base() & APIC_BASE_ENABLE)
-        apic_write(APIC_EOI, 0);
+        host_apic_write(APIC_EOI, 0);
+}
+
+bool host_interrupts_open(void)
+{
+    if (!(apic_base() & APIC_BASE_ENABLE))
+        return false;
+    host_apic_write(APIC_SVR, (uint32_t)APIC_SVR_ENABLE | HOST_VECTOR_SPURIOUS);
+    return true;
 }

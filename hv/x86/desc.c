@@ -15,12 +15,14 @@ struct __attribute__((packed)) table_register {
     uint64_t base;
 };
 
-/* isr.asm: one entry point per vector, ISR_STRIDE bytes apart. */
+/* isr.asm: one entry point per exception, ISR_STRIDE bytes apart, and one for all interrupts. */
 extern const uint8_t isr_entries[] __attribute__((visibility("hidden")));
+extern const uint8_t isr_interrupt[] __attribute__((visibility("hidden")));
 #define ISR_STRIDE 16u
 
 /* Shared by all CPUs; written once. */
-static struct idt_gate idt[VECTOR_COUNT] ALIGNED(16);
+#define GATES 256u
+static struct idt_gate idt[GATES] ALIGNED(16);
 
 static unsigned ist_of(unsigned vector)
 {
@@ -38,8 +40,9 @@ static unsigned ist_of(unsigned vector)
 
 static void idt_build(void)
 {
-    for (unsigned v = 0; v < VECTOR_COUNT; v++) {
-        uint64_t entry = (uint64_t)(uintptr_t)(isr_entries + v * ISR_STRIDE);
+    for (unsigned v = 0; v < GATES; v++) {
+        uint64_t entry =
+            (uint64_t)(uintptr_t)(v < VECTOR_COUNT ? isr_entries + v * ISR_STRIDE : isr_interrupt);
 
         idt[v].low = (entry & 0xffff) | (uint64_t)SELECTOR_CODE << 16 |
                      (IDT_INTERRUPT_GATE | ist_of(v)) << 32 | (entry & 0xffff0000) << 32;

@@ -3,7 +3,8 @@
  * Promises: after cpu_tables_load() nothing of the firmware's tables is used; NMI, #DF and #MC run on stacks of
  *           their own.
  * Needs:    stacks from boot/, exception_entry() from hv/console.
- * Never:    interrupts enabled in root mode.
+ * Never:    interrupts enabled in root mode, but for one moment: where the CPU sleeps, and where one has ended a guest's
+ *           run. Their handler is empty: who enabled them tells the APIC.
  */
 #ifndef HV_X86_DESC_H
 #define HV_X86_DESC_H
@@ -36,6 +37,9 @@ struct exception_frame {
 };
 
 void cpu_tables_load(struct cpu *cpu);
+
+/* isr.asm: sleep until an interrupt has come; it is taken, and its handler does nothing. Interrupts are off before and after. */
+void cpu_sleep(void);
 
 static inline struct cpu *this_cpu(void)
 {

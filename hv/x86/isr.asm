@@ -1,12 +1,14 @@
 ; Exception entry points: one per vector, 16 bytes apart, into exception_entry(struct exception_frame *).
-; Interrupts stay off in root mode; the only vector that comes by design is NMI, which returns. #DB is dropped before it
-; touches anything: the hypervisor uses no debug register, and Bochs 2.7 delivers the step of a guest that single-steps
-; over a #VMEXIT here, while FS and GS are still the guest's (docs/emulators.md).
+; Interrupts stay off in root mode but for a moment (desc.h), and taking one does nothing here. NMI returns. #DB is
+; dropped before it touches anything: the hypervisor uses no debug register, and Bochs 2.7 delivers the step of a guest
+; that single-steps over a #VMEXIT here, while FS and GS are still the guest's (docs/emulators.md).
 bits 64
 default rel
 
 extern exception_entry
 global isr_entries:data hidden
+global isr_interrupt:data hidden
+global cpu_sleep:function hidden
 
 %define HAS_ERROR(v) ((v) == 8 || ((v) >= 10 && (v) <= 14) || (v) == 17 || (v) == 21 || (v) == 29 || (v) == 30)
 
@@ -70,4 +72,25 @@ isr_common:
     pop r14
     pop r15
     add rsp, 16
+    iretq
+
+; void cpu_sleep(void): until an interrupt comes. STI takes effect behind HLT, so one that is pending ends it; but an NMI may come
+; between the two, and its IRET lets the interrupt in before HLT, which then must not begin.
+align 16
+cpu_sleep:
+    sti
+sleep_hlt:
+    hlt
+    cli
+    ret
+
+align 16
+isr_interrupt:
+    push rax
+    lea rax, [sleep_hlt]
+    cmp [rsp + 8], rax
+    jne .back
+    inc qword [rsp + 8]                 ; HLT is one byte
+.back:
+    pop rax
     iretq

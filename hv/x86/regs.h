@@ -28,6 +28,7 @@
 #define IA32_MTRR_FIX4K_C0000   0x268u /* 8 of them */
 #define IA32_PAT                0x277u
 #define IA32_MTRR_DEF_TYPE      0x2ffu
+#define IA32_TSC_DEADLINE       0x6e0u
 #define IA32_EFER               0xc0000080u
 #define IA32_STAR               0xc0000081u
 #define IA32_LSTAR              0xc0000082u
@@ -84,9 +85,12 @@
 #define CR4_SMAP                   BIT(21)
 
 #define CPUID_1_ECX_VMX            BIT(5)
+#define CPUID_1_ECX_X2APIC         BIT(21)
+#define CPUID_1_ECX_TSC_DEADLINE   BIT(24)
 #define CPUID_1_ECX_XSAVE          BIT(26)
 #define CPUID_1_ECX_OSXSAVE        BIT(27)
 #define CPUID_1_ECX_HYPERVISOR     BIT(31)
+#define CPUID_1_EDX_APIC           BIT(9)
 #define CPUID_1_EDX_MTRR           BIT(12)
 #define CPUID_8000_0001_EDX_RDTSCP BIT(27)
 #define CPUID_8000_0001_EDX_1G     BIT(26)
@@ -128,6 +132,7 @@ enum vector {
 #define RFLAGS_ZF   BIT(6)
 #define RFLAGS_SF   BIT(7)
 #define RFLAGS_TF   BIT(8)
+#define RFLAGS_IF   BIT(9)
 #define RFLAGS_DF   BIT(10)
 #define RFLAGS_OF   BIT(11)
 #define RFLAGS_RF   BIT(16)
