@@ -1,6 +1,7 @@
 ; VM entry and exit. VMRUN saves and restores RSP, so it runs with RSP just past vp->gpr, where the exit pushes
 ; the guest's registers. RAX is in the VMCB. What #VMEXIT does not restore (FS, GS, TR, LDTR, some MSRs) goes through
-; VMSAVE and VMLOAD. GIF is 0 from the last check before an entry until the host's state is back: an NMI waits.
+; VMSAVE and VMLOAD. GIF is 0 from the last check before an entry until the host's state is back: an NMI waits. IF is 1
+; there, so that interrupts of the machine end the guest's run.
 ;
 ;   svm_vp_run -> svm_enter -> guest -> svm_handle_exit --(0)--> guest
 ;                                                       \-(1)--> svm_enter returns
@@ -82,6 +83,7 @@ enter_guest:                         ; rbx = vp
     vmload
     mov rdi, rbx
     mov rsp, [rbx + VP_HOST_RSP]
+    cli                              ; an interrupt stays pending but in rare_exit()
     stgi                             ; all of the host's state is back: NMIs and SMIs may come
     call svm_handle_exit wrt ..plt
     test eax, eax

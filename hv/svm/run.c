@@ -21,6 +21,9 @@ static const uint8_t neutral[SVM_EXIT_COUNT] = {
     [SVM_EXIT_CR_WRITE... SVM_EXIT_CR_WRITE + 15] = HV_EXIT_CR,
     [SVM_EXIT_EXCEPTION... SVM_EXIT_EXCEPTION + 31] = HV_EXIT_EXCEPTION,
     [SVM_EXIT_NMI] = HV_EXIT_NMI, /* our handler took it at the STGI */
+    [SVM_EXIT_INTR] = HV_EXIT_INTERRUPT,
+    [SVM_EXIT_VINTR] = HV_EXIT_WINDOW,
+    [SVM_EXIT_IRET] = HV_EXIT_WINDOW,
     [SVM_EXIT_RDPMC] = HV_EXIT_REFUSED,
     [SVM_EXIT_INVD] = HV_EXIT_CACHE,
     [SVM_EXIT_HLT] = HV_EXIT_HLT,
@@ -56,28 +59,61 @@ static bool requeue_delivery(struct vp *vp)
     return true;
 }
 
-static void deliver_event(struct vp *vp)
+static unsigned what_it_takes(const struct svm_vp *svm, uint64_t shadow)
 {
-    struct vp_event *event = &vp->event;
-    struct vmcb *vmcb = svm_of(vp)->vmcb;
-    uint64_t info = event->raw;
+    unsigned takes = svm->vmcb->cr0 & CR0_PE ? VP_TAKES_ERROR_CODES : 0;
 
-    if (event->kind == VP_EVENT_EXCEPTION)
-        info = EVENT_VALID | FIELD_PREP(EVENT_TYPE, EVENT_TYPE_EXCEPTION) | event->vector |
-               (event->has_error && (vmcb->cr0 & CR0_PE) ? EVENT_HAS_ERROR : 0);
-    if (event->kind == VP_EVENT_EXCEPTION) /* an exception ends the interrupt shadow */
-        vmcb->interrupt_shadow &= ~SHADOW_ON;
-    if (event->kind == VP_EVENT_EXCEPTION && event->vector == VECTOR_PF) {
+    if (shadow & SHADOW_ON)
+        return takes;
+    if (svm->vmcb->rflags & RFLAGS_IF)
+        takes |= VP_TAKES_INTERRUPT;
+    return svm->nmi_blocked ? takes : takes | VP_TAKES_NMI;
+}
+
+/* A virtual interrupt that always exits before it is taken tells when one could be. */
+static void set_windows(struct svm_vp *svm, unsigned waits)
+{
+    struct vmcb *vmcb = svm->vmcb;
+
+    vmcb->virtual_interrupt = V_INTR_MASKING;
+    vmcb->intercepts1 &= ~(uint32_t)INTERCEPT_VINTR;
+    if (waits & VP_TAKES_INTERRUPT) {
+        vmcb->virtual_interrupt |= V_IRQ | V_IGN_TPR;
+        vmcb->intercepts1 |= (uint32_t)INTERCEPT_VINTR;
+    }
+    if ((waits & VP_TAKES_NMI) && !svm->nmi_blocked)
+        svm_nmi_retry(svm);
+}
+
+static void prepare_exception(const struct vp_event *event, struct vmcb *vmcb)
+{
+    vmcb->interrupt_shadow &= ~SHADOW_ON; /* an exception ends it */
+    if (event->vector == VECTOR_PF) {
         vmcb->cr2 = event->address;
         write_cr2(
             event->address); /* Bochs 2.7 saves CR2 to the VMCB and never loads it from there */
     }
-    if (event->kind == VP_EVENT_EXCEPTION && event->vector == VECTOR_DB && event->address) {
+    if (event->vector == VECTOR_DB && event->address) {
         vmcb->dr6 |= event->address; /* an injection changes neither */
         vmcb->dr7 &= ~DR7_GD;
     }
-    vmcb->event_injection = info | FIELD_PREP(EVENT_ERROR, event->error);
-    event->kind = VP_EVENT_NONE;
+}
+
+/* vp->due is not 0. */
+static COLD void deliver(struct vp *vp)
+{
+    struct svm_vp *svm = svm_of(vp);
+    struct vmcb *vmcb = svm->vmcb;
+    struct vp_delivery d = vp_next_event(vp, what_it_takes(svm, vmcb->interrupt_shadow));
+
+    if (d.info != 0)
+        svm_nmi_undo_step(svm);
+    if (d.exception)
+        prepare_exception(&vp->event, vmcb);
+    if (d.nmi)
+        svm_nmi_block(svm);
+    set_windows(svm, d.waits);
+    vmcb->event_injection = d.info | FIELD_PREP(EVENT_ERROR, d.error);
 }
 
 static void flush_translations(struct vp *vp, uint64_t generation)
@@ -92,7 +128,7 @@ static void flush_translations(struct vp *vp, uint64_t generation)
 static __attribute__((noinline)) enum next catch_up(struct vp *vp, uint64_t generation)
 {
     if (!vm_entry_allowed(vp->vm, generation)) {
-        __asm__ volatile("stgi" ::: "memory");
+        __asm__ volatile("cli; stgi" ::: "memory");
         return LEAVE;
     }
     flush_translations(vp, generation);
@@ -101,16 +137,17 @@ static __attribute__((noinline)) enum next catch_up(struct vp *vp, uint64_t gene
 
 /*
  * "In guest" is published before the generation is read, and vm_flush() bumps the generation before it
- * looks who is in a guest: one of the two sees the other. With GIF 0 a kick waits for VMRUN. No state is declared
- * clean: the CPU reads all of the VMCB.
+ * looks who is in a guest: one of the two sees the other. With GIF 0 a kick waits for VMRUN, and so does an interrupt:
+ * IF is 1 for the guest's sake only, entry.asm clears it before GIF is 1 again. No state is declared clean: the CPU
+ * reads all of the VMCB.
  */
 static inline enum next enter_next(struct vp *vp)
 {
     uint64_t generation;
 
-    __asm__ volatile("clgi" ::: "memory");
-    if (UNLIKELY(vp->event.kind != VP_EVENT_NONE))
-        deliver_event(vp);
+    __asm__ volatile("clgi; sti" ::: "memory");
+    if (UNLIKELY(vp->due != 0))
+        deliver(vp);
     cpu_publish_in_guest();
     generation = __atomic_load_n(&vp->vm->generation, __ATOMIC_RELAXED);
     if (UNLIKELY(vp->flushed_generation != generation))
@@ -304,10 +341,17 @@ static void fill_cr(struct vp *vp, struct hv_exit *exit)
 static void fill_exception(struct vp *vp, struct hv_exit *exit, bool delivering)
 {
     const struct vmcb *vmcb = svm_of(vp)->vmcb;
+    const uint32_t have_error = (uint32_t)(BITS(14, 10) | BIT(VECTOR_AC));
 
     exit->exception.vector = (uint8_t)(exit->raw_reason - SVM_EXIT_EXCEPTION);
-    exit->exception.has_error = exit->exception.vector == VECTOR_AC;
+    exit->exception.has_error = (BIT(exit->exception.vector & 31) & have_error) != 0;
     exit->exception.error = (uint32_t)vmcb->exit_info1;
+    if (svm_nmi_step_done(vp))
+        exit->reason = HV_EXIT_WINDOW;
+    if (exit->exception.vector == VECTOR_PF) { /* of an IRET: the only one that is intercepted */
+        vp_inject_page_fault(vp, GVA(vmcb->exit_info2), exit->exception.error);
+        exit->reason = HV_EXIT_TRAP;
+    }
     exit->exception.replaces_event = delivering;
     /* The CPU has put #DB's causes into DR6 of the VMCB already: nothing is left to add. */
     exit->raw_info = 0;
@@ -326,7 +370,16 @@ static void fill_rare(struct vp *vp, struct hv_exit *exit)
         return;
     }
     exit->reason = neutral[vmcb->exit_code];
+    if (vmcb->exit_code == SVM_EXIT_IRET)
+        svm_nmi_iret(svm_of(vp));
     switch (exit->reason) {
+    case HV_EXIT_INTERRUPT: /* it still waits: taken between NOP and CLI */
+        __asm__ volatile("sti; nop; cli" ::: "memory");
+        break;
+    case HV_EXIT_HLT: /* the shadow of an STI ends with it */
+        exit->halt.takes = (uint8_t)what_it_takes(svm_of(vp), 0);
+        exit->halt.stepped = (vmcb->rflags & RFLAGS_TF) != 0;
+        break;
     case HV_EXIT_IO:
         fill_io(vmcb, exit);
         break;

@@ -68,8 +68,7 @@ static void write_controls(const struct vp *vp, struct vmcb *vmcb, hpa_t iopm, h
 {
     vmcb->cr_read_intercepts = (uint16_t)(BIT(4) | BIT(8)); /* CR4: MCE is ours */
     vmcb->cr_write_intercepts = (uint16_t)(BIT(0) | BIT(4) | BIT(8));
-    /* As under VMX: #MC is ours, and delivery of #DB and #AC could loop for ever in microcode. */
-    vmcb->exception_intercepts = (uint32_t)(BIT(VECTOR_MC) | BIT(VECTOR_DB) | BIT(VECTOR_AC));
+    vmcb->exception_intercepts = SVM_EXCEPTIONS;
     vmcb->intercepts1 =
         (uint32_t)(INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_RDPMC |
                    INTERCEPT_CPUID | INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA |
@@ -82,7 +81,7 @@ static void write_controls(const struct vp *vp, struct vmcb *vmcb, hpa_t iopm, h
     vmcb->msrpm_base = msrpm.v;
     ASSERT(vp->vm->id + 1 < svm_caps.asids);
     vmcb->asid = vp->vm->id + 1;              /* 0 is the host's */
-    vmcb->virtual_interrupt = V_INTR_MASKING; /* host interrupts heed the host's IF, which is 0 */
+    vmcb->virtual_interrupt = V_INTR_MASKING; /* host interrupts heed the host's IF, which is 1 */
     vmcb->nested_control = NESTED_PAGING;
     vmcb->nested_cr3 = vp->vm->tables.root.v;
 }
@@ -118,7 +117,8 @@ hv_status_t svm_vp_create(struct vp *vp, uint32_t entry, uint32_t start_info)
         (status = frames_zeroed(MSRPM_PAGES, &msrpm)) != HV_OK)
         return status; /* the boot stops: nothing is given back */
     svm = direct(frame);
-    *svm = (struct svm_vp){vmcb.v, host_vmcb.v, direct(vmcb), 0, 0};
+    *svm = (struct svm_vp){
+        .vmcb_address = vmcb.v, .host_vmcb_address = host_vmcb.v, .vmcb = direct(vmcb)};
     vp->backend = svm;
     memset(direct(iopm), 0xff, IOPM_PAGES * PAGE_BYTES);
     open_msrs(direct(msrpm));

@@ -18,7 +18,14 @@ struct svm_vp {
     struct vmcb *vmcb;
     uint64_t cr0_seen; /* CR0 as the guest sees it: CD and NW are kept from the CPU */
     uint64_t cr4_seen; /* CR4 likewise: MCE is ours */
+    /* From an NMI until the guest's IRET is over, which is single-stepped (nmi.c). */
+    bool nmi_blocked, stepping;
+    uint64_t iret_rip, own_flags, own_dr6; /* while stepping: what was before */
+    struct alarm again;                    /* an NMI that waits is looked at again */
 };
+
+/* As under VMX: #MC is ours, and delivery of #DB and #AC could loop for ever in microcode. */
+#define SVM_EXCEPTIONS ((uint32_t)(BIT(VECTOR_MC) | BIT(VECTOR_DB) | BIT(VECTOR_AC)))
 
 extern const struct backend svm_backend;
 
@@ -38,6 +45,14 @@ hv_status_t svm_vp_create(struct vp *vp, uint32_t entry, uint32_t start_info);
 
 /* run.c */
 void svm_vp_run(struct vp *vp);
+
+/* nmi.c */
+void svm_nmi_block(struct svm_vp *svm); /* one is delivered */
+void svm_nmi_retry(struct svm_vp *svm); /* one cannot be delivered now, though none is blocked */
+void svm_nmi_iret(struct svm_vp *svm);  /* the exit before an IRET: step over it */
+void svm_nmi_undo_step(struct svm_vp *svm); /* an event comes before it */
+/* The exit of an exception while stepping. True: it was nothing but the step. */
+bool svm_nmi_step_done(struct vp *vp);
 
 /* state.c */
 void svm_state_get(const struct vp *vp, struct vp_state *state);

@@ -89,8 +89,10 @@ _Static_assert(sizeof(struct vmcb) == 4096, "the VMCB is a page");
 #define INTERCEPT_INTR     BIT(0)
 #define INTERCEPT_NMI      BIT(1)
 #define INTERCEPT_INIT     BIT(3)
+#define INTERCEPT_VINTR    BIT(4)
 #define INTERCEPT_RDPMC    BIT(15)
 #define INTERCEPT_CPUID    BIT(18)
+#define INTERCEPT_IRET     BIT(20)
 #define INTERCEPT_INVD     BIT(22)
 #define INTERCEPT_HLT      BIT(24)
 #define INTERCEPT_INVLPGA  BIT(26)
@@ -116,16 +118,16 @@ _Static_assert(sizeof(struct vmcb) == 4096, "the VMCB is a page");
 #define TLB_CONTROL_FLUSH_ALL  1u
 #define TLB_CONTROL_FLUSH_ASID 3u
 
+#define V_IRQ                  BIT(8)
+#define V_IGN_TPR              BIT(20)
 #define V_INTR_MASKING         BIT(24)
 #define NESTED_PAGING          BIT(0)
 
 /* EVENTINJ and EXITINTINFO */
 #define EVENT_VECTOR         BITS(7, 0)
 #define EVENT_TYPE           BITS(10, 8)
-#define EVENT_HAS_ERROR      BIT(11)
 #define EVENT_VALID          BIT(31)
 #define EVENT_ERROR          BITS(63, 32)
-#define EVENT_TYPE_NMI       2u
 #define EVENT_TYPE_EXCEPTION 3u
 #define EVENT_TYPE_SOFTWARE  4u
 
@@ -136,8 +138,10 @@ enum svm_exit {
     SVM_EXIT_EXCEPTION = 0x40,
     SVM_EXIT_INTR = 0x60,
     SVM_EXIT_NMI = 0x61,
+    SVM_EXIT_VINTR = 0x64,
     SVM_EXIT_RDPMC = 0x6f,
     SVM_EXIT_CPUID = 0x72,
+    SVM_EXIT_IRET = 0x74,
     SVM_EXIT_INVD = 0x76,
     SVM_EXIT_HLT = 0x78,
     SVM_EXIT_INVLPGA = 0x7a,

@@ -118,11 +118,19 @@ static uint8_t direct_rights(const struct vm *vm, gpa_t gpa)
     return leaf.attr.rights & PT_W ? INSN_READS | INSN_WRITES : INSN_READS;
 }
 
+/* Sources and destinations are kept apart: a string instruction has both, and neither may push the other out. */
+static struct vp_page *operand_page(const struct access *a, uint64_t linear, bool written)
+{
+    const unsigned half = VP_PAGES / 2;
+
+    return &a->vp->operand[(linear >> PAGE_SHIFT ^ linear >> 20) % half + (written ? half : 0)];
+}
+
 /* As translate(), for a page that has been walked before and whose tables still say the same. */
 static bool translate_again(const struct access *a, uint64_t linear, uint8_t access, gpa_t *gpa,
                             struct emu_fault *fault)
 {
-    struct vp_page *page = vp_page_of(a->vp, linear);
+    struct vp_page *page = operand_page(a, linear, access == HV_ACCESS_WRITE);
     struct guest_access how;
     struct guest_walk walk;
 
@@ -229,9 +237,10 @@ static unsigned write_piece(struct vp *vp, gpa_t gpa, unsigned left, bool whole,
 }
 
 /* Accessed and dirty bits, unless the tables had them when they were last looked at. */
-static void mark_page(const struct access *a, uint64_t linear, bool write)
+static void mark_page(const struct access *a, const struct emu_span *span, uint64_t linear,
+                      bool write)
 {
-    const struct vp_page *page = vp_page_of(a->vp, linear);
+    const struct vp_page *page = operand_page(a, linear, (span->access & INSN_WRITES) != 0);
 
     if (!vp_page_holds(page, a->state.cr3, linear) || !page->accessed || (write && !page->dirty))
         guest_walk_mark(a->vp->vm, &a->paging, GVA(linear), write);
@@ -239,9 +248,9 @@ static void mark_page(const struct access *a, uint64_t linear, bool write)
 
 static void mark(const struct access *a, const struct emu_span *span, bool write)
 {
-    mark_page(a, span->linear, write);
+    mark_page(a, span, span->linear, write);
     if (span->first_bytes < span->bytes)
-        mark_page(a, beyond(a, span->linear, span->first_bytes), write);
+        mark_page(a, span, beyond(a, span->linear, span->first_bytes), write);
 }
 
 /* The part of a span that lies in one page: where, how long, and where in the buffer. */

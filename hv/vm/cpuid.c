@@ -14,14 +14,16 @@
 /* FPU VME DE PSE TSC MSR PAE CX8 SEP MTRR PGE CMOV PAT PSE36 CLFSH MMX FXSR SSE SSE2 SS */
 #define LEAF1_EDX     0x0f8bb97fu
 #define LEAF_CACHE    4u
+#define LEAF_POWER    6u
 #define LEAF_FEATURES 7u
+#define LEAF_TOPOLOGY 0xbu
 #define LEAF_XSAVE    0xdu
 
 /*
  * What a guest may see of the real CPU: one mask per register. Leaves without a row read zero. Hidden on
- * purpose: virtualisation itself, MONITOR, the local APIC and x2APIC with the TSC deadline (there is none yet), PCID and
- * INVPCID, MCE and MCA, SMX, performance monitoring, transactional memory, protection keys, and vector state
- * beyond AVX.
+ * purpose: virtualisation itself, MONITOR, PCID and INVPCID, MCE and MCA, SMX, performance monitoring, transactional
+ * memory, protection keys, and vector state beyond AVX. The local APIC is the hypervisor's own, whatever the CPU's
+ * is like: vp_cpuid_init() shows it.
  */
 static const struct cpuid_rule {
     uint32_t leaf, eax, ebx, ecx, edx;
@@ -96,10 +98,13 @@ void vp_cpuid_init(struct vp *vp)
         if (answer && leaf <= last)
             *answer = allowed(&rules[i], 0);
     }
-    vp->basic[0].eax = MIN(basic_last, CPUID_BASIC_LEAVES - 1);
+    vp->basic[0].eax = MIN(MAX(basic_last, LEAF_TOPOLOGY), CPUID_BASIC_LEAVES - 1);
     vp->extended[0].eax = MIN(extended_last, EXTENDED_FIRST + CPUID_EXTENDED_LEAVES - 1);
-    vp->basic[1].ecx |= (uint32_t)CPUID_1_ECX_HYPERVISOR;
-    vp->basic[1].ebx |= 1u << 16; /* one logical processor */
+    vp->basic[1].ecx |=
+        (uint32_t)(CPUID_1_ECX_HYPERVISOR | CPUID_1_ECX_X2APIC | CPUID_1_ECX_TSC_DEADLINE);
+    vp->basic[1].ebx |= vp->apic->id << 24 | 1u << 16; /* one logical processor */
+    vp->basic[LEAF_POWER].eax = 1u << 2;               /* the APIC's timer always runs */
+    vp_cpuid_set_apic(vp, true);
     /* Bits 23:16: how many address bits a guest can use; the tables stop at PT_INPUT_BITS. */
     vp->extended[8].eax |= MIN(vp->extended[8].eax & 0xff, PT_INPUT_BITS) << 16;
     vp->xcr0_mask = vp->basic[LEAF_XSAVE].eax;
@@ -113,13 +118,34 @@ void vp_cpuid_set_osxsave(struct vp *vp, bool on)
         vp->basic[1].ecx |= (uint32_t)CPUID_1_ECX_OSXSAVE;
 }
 
+void vp_cpuid_set_apic(struct vp *vp, bool on)
+{
+    vp->basic[1].edx &= ~(uint32_t)CPUID_1_EDX_APIC;
+    if (on)
+        vp->basic[1].edx |= (uint32_t)CPUID_1_EDX_APIC;
+}
+
+/* Leaf 0xB: one thread in one core. */
+static struct cpuid_answer topology_answer(const struct vp *vp, uint32_t subleaf)
+{
+    const uint32_t levels = 2; /* threads, cores; their numbers are 1 and 2 */
+    struct cpuid_answer answer = {.ecx = subleaf & 0xff, .edx = vp->apic->id};
+
+    if (subleaf < levels) {
+        answer.ebx = 1;
+        answer.ecx |= (subleaf + 1) << 8;
+    }
+    return answer;
+}
+
 /* Leaves whose answer depends on ECX or on XCR0. The guest's XCR0 is loaded, so the CPU knows the sizes. */
 static struct cpuid_answer subleaf_answer(const struct vp *vp, uint32_t leaf, uint32_t subleaf)
 {
     const struct cpuid_rule all = {leaf, ~0u, ~0u, ~0u, ~0u};
     struct cpuid_answer answer = {0, 0, 0, 0};
 
-    if (leaf > vp->basic[0].eax) /* the CPU would answer for its last leaf */
+    if (vp->basic[leaf].eax ==
+        0) /* the CPU, which may not have it, would answer for its last leaf */
         return answer;
     answer = allowed(&all, subleaf);
     if (leaf == LEAF_CACHE) {
@@ -160,7 +186,8 @@ static inline void put(struct vp *vp, const struct cpuid_answer *answer)
 }
 
 /* The leaves that are not a plain table look-up. */
-#define SPECIAL_LEAVES (1u << LEAF_CACHE | 1u << LEAF_FEATURES | 1u << LEAF_XSAVE)
+#define SPECIAL_LEAVES \
+    (1u << LEAF_CACHE | 1u << LEAF_FEATURES | 1u << LEAF_TOPOLOGY | 1u << LEAF_XSAVE)
 
 static __attribute__((noinline)) enum hv_resume special_leaf(struct vp *vp, uint32_t leaf)
 {
@@ -169,6 +196,8 @@ static __attribute__((noinline)) enum hv_resume special_leaf(struct vp *vp, uint
 
     if (leaf == LEAF_CACHE || leaf == LEAF_XSAVE)
         answer = subleaf_answer(vp, leaf, subleaf);
+    else if (leaf == LEAF_TOPOLOGY)
+        answer = topology_answer(vp, subleaf);
     else if (leaf >= HYPERVISOR_FIRST && leaf <= HYPERVISOR_LAST)
         answer = hypervisor_answer(leaf);
     else if (leaf - EXTENDED_FIRST < CPUID_EXTENDED_LEAVES)

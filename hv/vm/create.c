@@ -8,6 +8,8 @@
 #define HIGH_RAM  GIB(4)
 #define LOG_BURST 16u
 
+static struct apic local_apic; /* of the one VP */
+
 /* Take memory for [gpa, gpa + pages) in as few runs as the machine has. */
 static hv_status_t take_ram(struct vm *vm, uint64_t gpa, uint64_t pages)
 {
@@ -74,6 +76,9 @@ hv_status_t vm_create(struct vm *vm, struct vp *vp, const struct pt_format *form
         status = map_ram(vm);
     if (status == HV_OK)
         status = platform_create(vm);
+    vp->apic = &local_apic;
+    if (status == HV_OK)
+        status = apic_create(vp);
     vp_cpuid_init(vp);
     vp_places_forget(vp);
     return status;

@@ -3,6 +3,7 @@
  */
 #include "hv/vm/exit.h"
 
+#include "hv/vm/alarm.h"
 #include "hv/vm/backend.h"
 #include "hv/vm/host_irq.h"
 #include "hv/vm/vp.h"
@@ -77,6 +78,31 @@ static enum hv_resume hand_on_exception(struct vp *vp, const struct hv_exit *exi
     return HV_RESUME;
 }
 
+/* A bell may have ended the VM. */
+static enum hv_resume ring_alarms(struct vp *vp)
+{
+    host_interrupt_end();
+    alarm_run();
+    return vp->vm->stop == VM_STOP_NONE ? HV_RESUME : HV_STOP;
+}
+
+/*
+ * The only VP sleeps, so only its own timer can have something come: devices are called from its exits. Other alarms ring
+ * meanwhile and wake nobody. What it cannot take, with interrupts off or NMIs blocked, will not come to be taken either.
+ */
+static enum hv_resume halt(struct vp *vp, const struct hv_exit *exit)
+{
+    while (!exit->halt.stepped && !vp_has_event(vp, exit->halt.takes)) {
+        if (!(exit->halt.takes & VP_TAKES_INTERRUPT) || !vp->apic ||
+            !apic_timer_is_armed(vp->apic) || !alarm_wait())
+            return stop(vp, exit, VM_STOP_HLT);
+        if (vp->vm->stop != VM_STOP_NONE)
+            return HV_STOP;
+    }
+    vp->attention = true;
+    return HV_ADVANCE;
+}
+
 enum hv_resume vm_exit_cpuid(struct vp *vp)
 {
     vp->vm->stats.exits[HV_EXIT_CPUID]++;
@@ -126,10 +152,12 @@ enum hv_resume vm_exit(struct vp *vp, struct hv_exit *exit)
     case HV_EXIT_NMI:
         return HV_RESUME;
     case HV_EXIT_INTERRUPT:
-        host_interrupt_end();
+        return ring_alarms(vp);
+    case HV_EXIT_WINDOW: /* it is asked for anew while something waits */
+        vp->attention = true;
         return HV_RESUME;
     case HV_EXIT_HLT:
-        return stop(vp, exit, VM_STOP_HLT);
+        return halt(vp, exit);
     case HV_EXIT_SHUTDOWN:
         return stop(vp, exit, VM_STOP_TRIPLE_FAULT);
     case HV_EXIT_FAILURE:

@@ -27,6 +27,7 @@
     X(HV_EXIT_TRAP, "int1")                     \
     X(HV_EXIT_NMI, "nmi")                       \
     X(HV_EXIT_INTERRUPT, "host interrupt")      \
+    X(HV_EXIT_WINDOW, "event window")           \
     X(HV_EXIT_SHUTDOWN, "triple fault")         \
     X(HV_EXIT_CACHE, "cache flush")             \
     X(HV_EXIT_REFUSED, "refused instruction")   \
@@ -90,6 +91,10 @@ struct hv_exit {
             bool has_error, replaces_event;
             uint32_t error;
         } exception;
+        struct {
+            uint8_t takes; /* VP_TAKES_* behind the HLT */
+            bool stepped;  /* RFLAGS.TF: the trap behind it lets no CPU sleep */
+        } halt;
     };
 };
 

@@ -3,18 +3,10 @@
 #include "hv/base/bits.h"
 #include "hv/x86/regs.h"
 
-static const struct vm_port *port_of(const struct vm *vm, uint16_t port)
-{
-    for (unsigned i = 0; i < vm->port_count; i++)
-        if ((uint16_t)(port - vm->port[i].first) < vm->port[i].count)
-            return &vm->port[i];
-    return NULL;
-}
-
 /* Ports that nobody answers read all ones; writes are dropped. An IN keeps the upper bits as MOV does. */
 enum hv_resume vp_port_access(struct vp *vp, const struct hv_exit_io *io)
 {
-    const struct vm_port *port = port_of(vp->vm, io->port);
+    const struct vm_port *port = vm_port_find(vp->vm, io->port);
     uint64_t mask = ones_of(io->bytes), rax = vp->gpr[GPR_RAX];
     uint32_t value = ~0u;
 

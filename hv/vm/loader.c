@@ -29,6 +29,7 @@
 #define XEN_NOTE_ENTRY     18u /* XEN_ELFNOTE_PHYS32_ENTRY */
 #define START_INFO_VERSION 1u
 #define MAP_TYPE_RAM       1u
+#define MAP_TYPE_ACPI      3u /* RAM, once the tables have been read */
 
 #define LOW_TOP            GIB(4) /* what 32-bit code reaches */
 
@@ -170,8 +171,16 @@ static void ram_put(const struct loader_image *image, uint64_t gpa, const void *
     }
 }
 
+static bool hits_tables(const struct loader_image *image, uint64_t gpa, uint64_t bytes)
+{
+    return image->tables_bytes != 0 && gpa < image->tables + image->tables_bytes &&
+           image->tables < gpa + bytes;
+}
+
 static const char *ram_check(const struct loader_image *image)
 {
+    if (!range_fits(image->tables, image->tables_bytes, LOW_TOP))
+        return "The ACPI tables reach past 4 GiB";
     for (unsigned i = 0; i < image->ram_count; i++) {
         const struct loader_ram *run = &image->ram[i];
 
@@ -179,6 +188,8 @@ static const char *ram_check(const struct loader_image *image)
             continue;
         if (run->host == NULL || !range_fits(run->gpa, run->bytes, UINT64_MAX))
             return "A run of guest RAM has no memory behind it or wraps around";
+        if (hits_tables(image, run->gpa, run->bytes))
+            return "A run of guest RAM holds the ACPI tables";
         for (unsigned j = 0; j < i; j++) {
             const struct loader_ram *other = &image->ram[j];
 
@@ -319,6 +330,8 @@ static const char *segment_check(const struct loader_image *image, const struct 
         return NULL;
     if (!range_fits(segment->paddr, segment->memory_bytes, LOW_TOP))
         return "A segment reaches past 4 GiB";
+    if (hits_tables(image, segment->paddr, segment->memory_bytes))
+        return "A segment lies over the ACPI tables";
     if (!ram_holds(image, segment->paddr, segment->memory_bytes))
         return "A segment lies outside guest RAM or spans a hole in it";
     return NULL;
@@ -477,6 +490,7 @@ static const char *layout_plan(const struct loader_image *image, uint64_t top,
     *layout = (struct layout){.cmdline_bytes = strlen(image->cmdline) + 1};
     for (unsigned i = 0; i < image->ram_count; i++)
         entries += image->ram[i].bytes != 0;
+    entries += image->tables_bytes != 0;
     layout->map_entries = (uint32_t)entries;
 
     bytes = sizeof(struct start_info) + entries * sizeof(struct start_map_entry);
@@ -513,15 +527,28 @@ static const struct loader_ram *run_next(const struct loader_image *image, uint6
     return next;
 }
 
+static void map_put(const struct loader_image *image, uint64_t *gpa, uint64_t base, uint64_t bytes,
+                    uint32_t type)
+{
+    struct start_map_entry entry = {base, bytes, type, 0};
+
+    ram_put(image, *gpa, &entry, sizeof(entry));
+    *gpa += sizeof(entry);
+}
+
 static void map_write(const struct loader_image *image, uint64_t gpa)
 {
     const struct loader_ram *run = run_next(image, 0);
+    bool tables = image->tables_bytes != 0; /* still to come */
 
-    for (; run != NULL; run = run_next(image, run->gpa + run->bytes)) {
-        struct start_map_entry entry = {run->gpa, run->bytes, MAP_TYPE_RAM, 0};
-
-        ram_put(image, gpa, &entry, sizeof(entry));
-        gpa += sizeof(entry);
+    while (run != NULL || tables) {
+        if (tables && (run == NULL || image->tables < run->gpa)) {
+            map_put(image, &gpa, image->tables, image->tables_bytes, MAP_TYPE_ACPI);
+            tables = false;
+        } else {
+            map_put(image, &gpa, run->gpa, run->bytes, MAP_TYPE_RAM);
+            run = run_next(image, run->gpa + run->bytes);
+        }
     }
 }
 

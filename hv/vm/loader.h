@@ -18,9 +18,8 @@ struct loader_ram {
 };
 
 /*
- * Runs come in any order and must not overlap; runs that touch count as one stretch of RAM. What must not be
- * written, such as ACPI tables that are in place already, is left out of them. `elf`, `module` and `cmdline`
- * lie outside the runs' memory.
+ * Runs come in any order and must not overlap; runs that touch count as one stretch of RAM. ACPI tables that are in
+ * place already lie in none of them. `elf`, `module` and `cmdline` lie outside the runs' memory.
  */
 struct loader_image {
     const uint8_t *elf;
@@ -30,7 +29,8 @@ struct loader_image {
     uint64_t module_bytes;
     const struct loader_ram *ram;
     unsigned ram_count;
-    uint64_t rsdp; /* guest-physical, 0: none */
+    uint64_t rsdp;                 /* guest-physical, 0: none */
+    uint64_t tables, tables_bytes; /* where ACPI tables are, guest-physical; 0 bytes: nowhere */
 };
 
 struct loader_entry {
@@ -45,7 +45,8 @@ struct loader_entry {
  * Returns NULL on success, else why the image was refused (a whole sentence without a full stop, static); then
  * *entry and the RAM are untouched. Segments must lie in RAM below 4 GiB and not overlap each other.
  * start_info version 1 with memory map, command line and at most one module is put into free RAM below 4 GiB,
- * above the segments, the module behind it, both page-aligned; the map lists RAM runs only, sorted.
+ * above the segments, the module behind it, both page-aligned; the map lists RAM runs, and the tables as memory that the guest
+ * may take when it has read them, sorted.
  */
 const char *loader_load_pvh(const struct loader_image *image, struct loader_entry *entry);
 

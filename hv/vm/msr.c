@@ -60,7 +60,10 @@ enum hv_resume vp_msr_read(struct vp *vp)
     struct vp_state state;
     uint64_t value;
 
-    if (constant) {
+    if (apic_owns_msr(msr)) {
+        if (!apic_msr_read(vp->apic, msr, &value))
+            return refuse(vp);
+    } else if (constant) {
         value = constant->value;
     } else if (msr == IA32_TSC) {
         value = rdtsc();
@@ -95,6 +98,8 @@ enum hv_resume vp_msr_write(struct vp *vp)
     uint64_t value = (uint32_t)vp->gpr[GPR_RAX] | vp->gpr[GPR_RDX] << 32;
     const struct msr_constant *constant = constant_of(msr);
 
+    if (apic_owns_msr(msr))
+        return apic_msr_write(vp->apic, msr, value) ? HV_ADVANCE : refuse(vp);
     if (constant)
         return constant->write_ignored ? HV_ADVANCE : refuse(vp);
     if (msr == IA32_EFER)
@@ -145,7 +150,9 @@ static enum hv_resume cr4_write(struct vp *vp, const struct vp_state *state, uin
 static enum hv_resume cr_read(struct vp *vp, const struct hv_exit_cr *cr,
                               const struct vp_state *state)
 {
-    vp->gpr[cr->gpr] = cr->number == 8 ? vp->cr8 : cr->number == 0 ? state->cr0 : state->cr4;
+    vp->gpr[cr->gpr] = cr->number == 8   ? apic_cr8_read(vp->apic)
+                       : cr->number == 0 ? state->cr0
+                                         : state->cr4;
     if (cr->gpr == GPR_RSP)
         hv_backend->store_rsp(vp);
     return HV_ADVANCE;
@@ -166,7 +173,7 @@ enum hv_resume vp_cr_access(struct vp *vp, const struct hv_exit_cr *cr)
     if (cr->number == 8) {
         if (cr->value & ~BITS(3, 0))
             return refuse(vp);
-        vp->cr8 = cr->value;
+        apic_cr8_write(vp->apic, cr->value);
         return HV_ADVANCE;
     }
     return cr->number == 0 ? cr0_write(vp, &state, cr->value) : cr4_write(vp, &state, cr->value);

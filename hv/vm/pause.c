@@ -50,6 +50,8 @@ hv_status_t hv_vm_resume_vps(struct vm *vm)
 /* With more VPs a paused one waits here, counted as arrived, until the bit is gone. The only one would wait forever. */
 bool vm_entry_allowed(struct vm *vm, uint64_t generation)
 {
+    if (vm->stop != VM_STOP_NONE)
+        return false;
     if ((generation & VM_PAUSED) == 0)
         return true;
     vm_stop(vm, NULL, VM_STOP_PAUSED);

@@ -1,5 +1,6 @@
 #include "hv/vm/platform.h"
 
+#include "hv/base/bits.h"
 #include "hv/base/string.h"
 
 #define UART_PORTS     8u
@@ -14,6 +15,13 @@
 #define LSR_IDLE       0x60u /* transmitter empty and holding register empty */
 #define MSR_CONNECTED  0xb0u /* CTS, DSR, DCD */
 
+#define RESET_SYSTEM   0x02u
+#define RESET_CPU      0x04u
+#define RESET_FULL     0x08u
+
+#define SLEEP_TYPE     0x1cu
+#define SLEEP_ENABLE   0x20u /* reads as zero */
+
 #define PREFIX         "guest| "
 #define PREFIX_BYTES   (sizeof(PREFIX) - 1)
 
@@ -25,7 +33,13 @@ struct guest_uart {
     char line[LOG_LINE_BYTES];
 };
 
+/* What the reset and the sleep control register read as. Owner: its VM. */
+struct guest_power {
+    uint8_t reset, sleep;
+};
+
 static struct guest_uart guest_uart; /* one VM in this version */
+static struct guest_power guest_power;
 
 static void flush_line(struct guest_uart *uart)
 {
@@ -108,16 +122,59 @@ static void exit_out(void *owner, uint16_t offset, unsigned bytes, uint32_t valu
     vm_stop(vm, NULL, VM_STOP_GUEST_EXIT);
 }
 
+/* ---- reset and power ---- */
+
+static uint32_t reset_in(void *owner, uint16_t offset, unsigned bytes)
+{
+    (void)owner, (void)offset;
+    return bytes == 1 ? guest_power.reset : ~0u;
+}
+
+/* Which kind of reset does not matter: all of them end the VM. */
+static void reset_out(void *owner, uint16_t offset, unsigned bytes, uint32_t value)
+{
+    (void)offset;
+    if (bytes != 1)
+        return;
+    guest_power.reset = (uint8_t)(value & (RESET_SYSTEM | RESET_FULL));
+    if (value & RESET_CPU)
+        vm_stop(owner, NULL, VM_STOP_RESET);
+}
+
+/* The status register only ever says that the machine did not wake from a sleep. */
+static uint32_t sleep_in(void *owner, uint16_t offset, unsigned bytes)
+{
+    (void)owner;
+    if (bytes != 1)
+        return ~0u;
+    return offset == 0 ? guest_power.sleep : 0;
+}
+
+static void sleep_out(void *owner, uint16_t offset, unsigned bytes, uint32_t value)
+{
+    if (bytes != 1 || offset != 0)
+        return;
+    guest_power.sleep = (uint8_t)(value & SLEEP_TYPE);
+    if ((value & SLEEP_ENABLE) && FIELD_GET(SLEEP_TYPE, value) == PLATFORM_SLEEP_S5)
+        vm_stop(owner, NULL, VM_STOP_POWER_OFF);
+}
+
 hv_status_t platform_create(struct vm *vm)
 {
-    const struct vm_port uart = {PLATFORM_UART_PORT, UART_PORTS, uart_in, uart_out, &guest_uart};
-    const struct vm_port debug_exit = {PLATFORM_DEBUG_EXIT_PORT, 1, exit_in, exit_out, vm};
-    hv_status_t status;
+    const struct vm_port ports[] = {
+        {PLATFORM_UART_PORT, UART_PORTS, uart_in, uart_out, &guest_uart},
+        {PLATFORM_DEBUG_EXIT_PORT, 1, exit_in, exit_out, vm},
+        {PLATFORM_RESET_PORT, 1, reset_in, reset_out, vm},
+        {PLATFORM_SLEEP_PORT, 2, sleep_in, sleep_out, vm},
+    };
+    hv_status_t status = HV_OK;
 
     memcpy(guest_uart.line, PREFIX, PREFIX_BYTES);
     guest_uart.used = PREFIX_BYTES;
-    status = vm_port_register(vm, &uart);
-    return status == HV_OK ? vm_port_register(vm, &debug_exit) : status;
+    guest_power = (struct guest_power){0};
+    for (unsigned i = 0; i < ARRAY_COUNT(ports) && status == HV_OK; i++)
+        status = vm_port_register(vm, &ports[i]);
+    return status;
 }
 
 void platform_flush(struct vm *vm)

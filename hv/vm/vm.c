@@ -14,20 +14,6 @@ bool vm_ram_overlaps(const struct vm *vm, gpa_t gpa, uint64_t bytes)
     return false;
 }
 
-hv_status_t vm_port_register(struct vm *vm, const struct vm_port *port)
-{
-    for (unsigned i = 0; i < vm->port_count; i++) {
-        const struct vm_port *other = &vm->port[i];
-
-        if (port->first < other->first + other->count && other->first < port->first + port->count)
-            return HV_E_CONFLICTING_ADDRESSES;
-    }
-    if (vm->port_count == VM_MAX_PORTS)
-        return HV_E_QUOTA;
-    vm->port[vm->port_count++] = *port;
-    return HV_OK;
-}
-
 /* Dead tables go back, a bounded number for each hold of the lock. */
 static __attribute__((noinline)) void bury_tables(struct vm *vm, struct pt_flush *flush)
 {
@@ -65,6 +51,13 @@ void vm_stop(struct vm *vm, const struct hv_exit *exit, enum vm_stop_cause cause
     vm->stop = cause;
     if (exit)
         vm->stop_exit = *exit;
+}
+
+/* A changed generation is what every entry sees. */
+void vm_end_at_entry(struct vm *vm, enum vm_stop_cause cause)
+{
+    vm_stop(vm, NULL, cause);
+    __atomic_add_fetch(&vm->generation, 1, __ATOMIC_SEQ_CST);
 }
 
 static const char *const stop_texts[] = {

@@ -14,7 +14,7 @@
 #include "hv/vm/exit.h"
 
 #define VM_MAX_RAM   16u
-#define VM_MAX_PORTS 16u
+#define VM_MAX_PORTS 256u
 
 /* General registers in encoding order. */
 enum gpr {
@@ -50,7 +50,9 @@ struct vm_port {
 #define VM_STOP_LIST(X)                                                                       \
     X(VM_STOP_NONE, "running")                                                                \
     X(VM_STOP_GUEST_EXIT, "the guest ended it through the debug-exit port")                   \
-    X(VM_STOP_HLT, "the guest halted and no interrupt source exists")                         \
+    X(VM_STOP_POWER_OFF, "the guest switched the machine off")                                \
+    X(VM_STOP_RESET, "the guest reset the machine")                                           \
+    X(VM_STOP_HLT, "the guest halted and nothing can wake it")                                \
     X(VM_STOP_TRIPLE_FAULT, "triple fault")                                                   \
     X(VM_STOP_FETCH_VIOLATION, "instruction fetch from a page that is not executable memory") \
     X(VM_STOP_TABLE_WALK, "a guest page table lies in memory that cannot hold one")           \
@@ -140,8 +142,24 @@ static inline bool vm_leaf_lookup(const struct vm *vm, gpa_t gpa, struct pt_leaf
 /* True when [gpa, gpa+bytes) touches RAM. */
 bool vm_ram_overlaps(const struct vm *vm, gpa_t gpa, uint64_t bytes);
 
-/* HV_E_QUOTA; HV_E_CONFLICTING_ADDRESSES. Before the VM starts. */
+/*
+ * Who answers an access that begins at a port: looked for in the order of registration, so what is there from the start is
+ * found first. NULL: nobody.
+ */
+static inline const struct vm_port *vm_port_find(const struct vm *vm, uint16_t port)
+{
+    for (unsigned i = 0; i < vm->port_count; i++)
+        if ((uint16_t)(port - vm->port[i].first) < vm->port[i].count)
+            return &vm->port[i];
+    return NULL;
+}
+
+/*
+ * HV_E_QUOTA; HV_E_CONFLICTING_ADDRESSES. Also while the VM runs: with one VP, whoever calls this is not looking for a port.
+ * Before there is a second VP it has to be kept out of the table meanwhile. unregister: what begins at `first`, which is there.
+ */
 hv_status_t vm_port_register(struct vm *vm, const struct vm_port *port) MUST_CHECK;
+void vm_port_unregister(struct vm *vm, uint16_t first);
 
 /*
  * Carry out a flush duty: bump the generation, make every CPU that runs this VM flush before its next guest
@@ -163,12 +181,14 @@ hv_status_t hv_vm_resume_vps(struct vm *vm);
 
 /*
  * For the backend, before an entry for which the generation was found to be another than the VP's. False: the VM is paused
- * and does not enter; vm->stop is set.
+ * or has ended, and does not enter; vm->stop is set.
  */
 bool vm_entry_allowed(struct vm *vm, uint64_t generation);
 
 /* End the VM: the first cause and the exit that brought it (NULL: none in particular) stay. */
 void vm_stop(struct vm *vm, const struct hv_exit *exit, enum vm_stop_cause cause);
+/* The same from where no exit can tell: it ends before its next instruction. */
+void vm_end_at_entry(struct vm *vm, enum vm_stop_cause cause);
 const char *vm_stop_text(enum vm_stop_cause cause);
 
 /* How the type of an access comes about: everything that took part, and the result. */

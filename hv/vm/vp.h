@@ -8,6 +8,7 @@
 #define HV_VM_VP_H
 
 #include "hv/mmio/insn.h"
+#include "hv/vm/apic.h"
 #include "hv/vm/trail.h"
 #include "hv/vm/vm.h"
 #include "hv/x86/regs.h"
@@ -16,7 +17,8 @@
 enum vp_event_kind { VP_EVENT_NONE, VP_EVENT_EXCEPTION, VP_EVENT_REINJECT };
 
 struct vp_event {
-    uint8_t kind; /* enum vp_event_kind */
+    uint8_t kind;   /* enum vp_event_kind */
+    uint8_t beside; /* struct vp's own: see due */
     uint8_t vector;
     bool has_error;
     uint32_t error;
@@ -92,12 +94,20 @@ struct vp {
     uint64_t host_rsp; /* where the run loop's stack continues */
     struct vm *vm;
     void *backend; /* the backend's own part */
-    struct vp_event event;
+    union {
+        struct vp_event event;
+        struct {
+            uint8_t event_kind;
+            /* The APIC may have something to deliver: set by apic.c, cleared by vp_next_event() when nothing waits. */
+            bool attention;
+        };
+        uint16_t due; /* both in one compare: not 0, and the entry has something to look at */
+    };
     uint64_t flushed_generation; /* vm->generation that this VP's CPU last flushed for */
     unsigned last_region;
     struct vp_page operand[VP_PAGES];
     struct vp_place place[VP_PLACES];
-    uint64_t cr8;
+    struct apic *apic;
     uint64_t xcr0_mask;      /* what XSETBV may set */
     uint64_t cr4_guest_bits; /* what the guest may set */
     struct cpuid_answer basic[CPUID_BASIC_LEAVES];
@@ -109,6 +119,7 @@ struct vp {
 void vp_cpuid_init(struct vp *vp);
 enum hv_resume vp_cpuid(struct vp *vp);
 void vp_cpuid_set_osxsave(struct vp *vp, bool on);
+void vp_cpuid_set_apic(struct vp *vp, bool on);
 
 /* hv/vm/msr.c: what RDMSR, WRMSR, MOV CR and XSETBV do. HV_RESUME: #GP was queued. */
 enum hv_resume vp_msr_read(struct vp *vp);
@@ -130,6 +141,33 @@ enum hv_resume vp_emulate(struct vp *vp, struct hv_exit *exit);
 
 /* hv/vm/exit.c: what ends with an instruction whose RFLAGS had TF or RF set: #DB is queued, RF goes. */
 void vp_step_done(struct vp *vp, uint64_t rflags);
+
+/* hv/vm/deliver.c: what the guest can take at this moment, and what the next entry is to do. */
+#define VP_TAKES_INTERRUPT   BIT(0)
+#define VP_TAKES_NMI         BIT(1)
+#define VP_TAKES_ERROR_CODES BIT(2) /* real mode knows none */
+
+struct vp_delivery {
+    /* 0, or in the form that both vendors' control structures have: vector, type in bits 10:8, bit 11 with an error code,
+     * bit 31. */
+    uint32_t info;
+    uint32_t error;
+    /* A new one: vp->event still has its vector and address. It ends the shadow of STI and MOV SS. */
+    bool exception;
+    bool nmi;      /* a new one: NMIs are blocked from now on */
+    uint8_t waits; /* VP_TAKES_*: what the entry is to be told of when the guest can take it */
+};
+#define DELIVERY_TYPE           BITS(10, 8)
+#define DELIVERY_HAS_ERROR      BIT(11)
+#define DELIVERY_VALID          BIT(31)
+#define DELIVERY_TYPE_INTERRUPT 0u
+#define DELIVERY_TYPE_NMI       2u
+#define DELIVERY_TYPE_EXCEPTION 3u
+
+/* For a backend, when vp->due is not 0. What is chosen counts as delivered. */
+struct vp_delivery vp_next_event(struct vp *vp, unsigned takes);
+/* Would it be an NMI or an interrupt? */
+bool vp_has_event(struct vp *vp, unsigned takes);
 
 /* Queue an exception for the next entry. */
 void vp_inject(struct vp *vp, uint8_t vector, bool has_error, uint32_t error);

@@ -43,6 +43,8 @@ static const struct need {
     {VMX_PIN, PIN_VIRTUAL_NMI, "this CPU has no virtual NMIs: use one that has them"},
     {VMX_PIN, PIN_NMI | PIN_EXTERNAL_INTERRUPT,
      "this CPU cannot exit on interrupts and NMIs: use one that can"},
+    {VMX_PRIMARY, PRIMARY_INTR_WINDOW | PRIMARY_NMI_WINDOW,
+     "this CPU has no interrupt and NMI windows: use one that has them"},
     {VMX_PRIMARY,
      PRIMARY_HLT | PRIMARY_IO_BITMAPS | PRIMARY_MSR_BITMAP | PRIMARY_CR8_LOAD | PRIMARY_CR8_STORE |
          PRIMARY_MWAIT | PRIMARY_MONITOR | PRIMARY_RDPMC,

@@ -13,6 +13,7 @@
 #define PIN_NMI                BIT(3)
 #define PIN_VIRTUAL_NMI        BIT(5)
 
+#define PRIMARY_INTR_WINDOW    BIT(2)
 #define PRIMARY_HLT            BIT(7)
 #define PRIMARY_MWAIT          BIT(10)
 #define PRIMARY_RDPMC          BIT(11)
@@ -20,6 +21,7 @@
 #define PRIMARY_CR3_STORE      BIT(16)
 #define PRIMARY_CR8_LOAD       BIT(19)
 #define PRIMARY_CR8_STORE      BIT(20)
+#define PRIMARY_NMI_WINDOW     BIT(22)
 #define PRIMARY_IO_BITMAPS     BIT(25)
 #define PRIMARY_MSR_BITMAP     BIT(28)
 #define PRIMARY_MONITOR        BIT(29)

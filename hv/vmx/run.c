@@ -21,6 +21,8 @@ enum raw_exit {
     RAW_EXCEPTION_OR_NMI = 0,
     RAW_EXTERNAL_INTERRUPT = 1,
     RAW_TRIPLE_FAULT = 2,
+    RAW_INTERRUPT_WINDOW = 7,
+    RAW_NMI_WINDOW = 8,
     RAW_CPUID = 10,
     RAW_GETSEC = 11,
     RAW_HLT = 12,
@@ -63,10 +65,10 @@ enum raw_exit {
 #define INFO_NMI_UNBLOCK              BIT(12)
 #define INFO_VALID                    BIT(31)
 #define INFO_TYPE_NMI                 2u
-#define INFO_TYPE_HARDWARE_EXCEPTION  3u
 #define INFO_TYPE_SOFTWARE_FIRST      4u /* 4, 5, 6 need the instruction length */
 #define INFO_TYPE_PRIVILEGED_SOFTWARE 5u
 
+#define BLOCKED_BY_STI                1u
 #define BLOCKED_BY_STI_OR_SS          3u
 #define BLOCKED_BY_NMI                BIT(3)
 
@@ -167,11 +169,36 @@ static void fill_exception(struct vp *vp, struct hv_exit *exit)
     }
 }
 
+/* `blocked`: the interruptibility state that the guest has or will have. */
+static unsigned what_it_takes(uint32_t blocked)
+{
+    unsigned takes = 0;
+
+    if (vmread_natural(VMCS_GUEST_CR0) & CR0_PE)
+        takes |= VP_TAKES_ERROR_CODES;
+    if (blocked & BLOCKED_BY_STI_OR_SS)
+        return takes;
+    if (vmread_natural(VMCS_GUEST_RFLAGS) & RFLAGS_IF)
+        takes |= VP_TAKES_INTERRUPT;
+    return blocked & BLOCKED_BY_NMI ? takes : takes | VP_TAKES_NMI;
+}
+
+/* The shadow of an STI ends with the HLT. */
+static void fill_halt(struct hv_exit *exit)
+{
+    uint32_t blocked = vmread32(VMCS_GUEST_INTERRUPTIBILITY) & ~BLOCKED_BY_STI_OR_SS;
+
+    exit->halt.takes = (uint8_t)what_it_takes(blocked);
+    exit->halt.stepped = (vmread_natural(VMCS_GUEST_RFLAGS) & RFLAGS_TF) != 0;
+}
+
 /* What each of the other raw exits is to the core; HV_EXIT_UNKNOWN (0) where it must not happen. */
 static const uint8_t neutral[RAW_COUNT] = {
     [RAW_EXCEPTION_OR_NMI] = HV_EXIT_EXCEPTION,
     [RAW_EXTERNAL_INTERRUPT] = HV_EXIT_INTERRUPT,
     [RAW_TRIPLE_FAULT] = HV_EXIT_SHUTDOWN,
+    [RAW_INTERRUPT_WINDOW] = HV_EXIT_WINDOW,
+    [RAW_NMI_WINDOW] = HV_EXIT_WINDOW,
     [RAW_GETSEC] = HV_EXIT_UNDEFINED,
     [RAW_HLT] = HV_EXIT_HLT,
     [RAW_INVD] = HV_EXIT_CACHE,
@@ -207,6 +234,9 @@ static void fill_rare(struct vp *vp, struct hv_exit *exit)
     case RAW_EPT_MISCONFIG:
         exit->memory = (struct hv_exit_memory){.gpa = GPA(vmread64(VMCS_GUEST_PHYSICAL_ADDRESS))};
         break;
+    case RAW_HLT:
+        fill_halt(exit);
+        break;
     case RAW_IO:
         fill_io(exit);
         break;
@@ -225,32 +255,52 @@ static void fill_rare(struct vp *vp, struct hv_exit *exit)
     }
 }
 
-static void deliver_event(struct vp *vp)
+/*
+ * An NMI window may open in the shadow of STI, which does not end so: the CPU would come back for ever. The interrupt
+ * window opens behind it, for IF is 1 there.
+ */
+static void set_windows(struct vmx_vp *vmx, uint32_t blocked, unsigned waits)
 {
-    struct vp_event *event = &vp->event;
-    uint32_t info = event->raw;
+    uint32_t primary = vmx->primary & ~(uint32_t)(PRIMARY_INTR_WINDOW | PRIMARY_NMI_WINDOW);
+    bool nmi = waits & VP_TAKES_NMI, in_shadow = blocked & BLOCKED_BY_STI;
 
-    if (event->kind == VP_EVENT_EXCEPTION)
-        info = (uint32_t)(INFO_VALID | FIELD_PREP(INFO_TYPE, INFO_TYPE_HARDWARE_EXCEPTION) |
-                          event->vector | (event->has_error ? INFO_HAS_ERROR : 0));
-    if (event->kind == VP_EVENT_EXCEPTION) /* an exception ends the shadow of STI and MOV SS */
-        vmwrite32(VMCS_GUEST_INTERRUPTIBILITY,
-                  vmread32(VMCS_GUEST_INTERRUPTIBILITY) & ~BLOCKED_BY_STI_OR_SS);
-    if (event->kind == VP_EVENT_EXCEPTION && !(vmread_natural(VMCS_GUEST_CR0) & CR0_PE))
-        info &= ~(uint32_t)INFO_HAS_ERROR; /* real mode knows none, and the entry would fail */
-    if (event->kind == VP_EVENT_EXCEPTION && event->vector == VECTOR_PF)
+    if (nmi && !in_shadow)
+        primary |= (uint32_t)PRIMARY_NMI_WINDOW;
+    if ((waits & VP_TAKES_INTERRUPT) || (nmi && in_shadow))
+        primary |= (uint32_t)PRIMARY_INTR_WINDOW;
+    if (primary != vmx->primary)
+        vmwrite32(VMCS_PRIMARY_CONTROLS, primary);
+    vmx->primary = primary;
+}
+
+static void prepare_exception(const struct vp_event *event, uint32_t blocked)
+{
+    vmwrite32(VMCS_GUEST_INTERRUPTIBILITY, blocked);
+    if (event->vector == VECTOR_PF)
         write_cr2(
             event->address); /* the guest's CR2 stays in the CPU: we cause no #PF of our own */
-    if (event->kind == VP_EVENT_EXCEPTION && event->vector == VECTOR_DB && event->address) {
+    if (event->vector == VECTOR_DB && event->address) {
         write_dr6(read_dr6() | event->address); /* likewise DR6; the entry changes neither */
         vmwrite_natural(VMCS_GUEST_DR7, vmread_natural(VMCS_GUEST_DR7) & ~DR7_GD);
     }
-    if (info & INFO_HAS_ERROR)
-        vmwrite32(VMCS_ENTRY_EXCEPTION_ERROR, event->error);
-    if (event->kind == VP_EVENT_REINJECT && FIELD_GET(INFO_TYPE, info) >= INFO_TYPE_SOFTWARE_FIRST)
-        vmwrite32(VMCS_ENTRY_INSTRUCTION_LENGTH, event->raw_length);
-    vmwrite32(VMCS_ENTRY_INTERRUPTION_INFO, info);
-    event->kind = VP_EVENT_NONE;
+}
+
+/* vp->due is not 0. */
+static COLD void deliver(struct vp *vp)
+{
+    uint32_t blocked = vmread32(VMCS_GUEST_INTERRUPTIBILITY);
+    struct vp_delivery d = vp_next_event(vp, what_it_takes(blocked));
+
+    if (d.exception) { /* ends the shadow of STI and MOV SS */
+        blocked &= ~BLOCKED_BY_STI_OR_SS;
+        prepare_exception(&vp->event, blocked);
+    }
+    set_windows(vmx_of(vp), blocked, d.waits);
+    if (d.info & INFO_HAS_ERROR)
+        vmwrite32(VMCS_ENTRY_EXCEPTION_ERROR, d.error);
+    if (FIELD_GET(INFO_TYPE, d.info) >= INFO_TYPE_SOFTWARE_FIRST)
+        vmwrite32(VMCS_ENTRY_INSTRUCTION_LENGTH, vp->event.raw_length);
+    vmwrite32(VMCS_ENTRY_INTERRUPTION_INFO, d.info);
 }
 
 static COLD void end_step(struct vp *vp, uint32_t blocked, uint64_t rflags)
@@ -297,8 +347,8 @@ static inline enum next enter_next(struct vp *vp, enum next how)
 {
     uint64_t generation;
 
-    if (UNLIKELY(vp->event.kind != VP_EVENT_NONE))
-        deliver_event(vp);
+    if (UNLIKELY(vp->due != 0))
+        deliver(vp);
     cpu_publish_in_guest();
     generation = __atomic_load_n(&vp->vm->generation, __ATOMIC_RELAXED);
     if (UNLIKELY(vp->flushed_generation != generation))

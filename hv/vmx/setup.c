@@ -68,7 +68,7 @@ static uint32_t controls(enum vmx_controls word, uint64_t wanted)
     return (uint32_t)wanted | vmx_caps.must_be_1[word];
 }
 
-static void write_controls(const struct vmx_vp *vmx)
+static void write_controls(struct vmx_vp *vmx)
 {
     uint64_t secondary = SECONDARY_EPT | SECONDARY_UNRESTRICTED;
 
@@ -77,10 +77,11 @@ static void write_controls(const struct vmx_vp *vmx)
         secondary |= SECONDARY_VPID;
     vmwrite32(VMCS_PIN_CONTROLS,
               controls(VMX_PIN, PIN_EXTERNAL_INTERRUPT | PIN_NMI | PIN_VIRTUAL_NMI));
-    vmwrite32(VMCS_PRIMARY_CONTROLS,
-              controls(VMX_PRIMARY, PRIMARY_HLT | PRIMARY_MWAIT | PRIMARY_RDPMC | PRIMARY_CR8_LOAD |
-                                        PRIMARY_CR8_STORE | PRIMARY_IO_BITMAPS |
-                                        PRIMARY_MSR_BITMAP | PRIMARY_MONITOR | PRIMARY_SECONDARY));
+    vmx->primary =
+        controls(VMX_PRIMARY, PRIMARY_HLT | PRIMARY_MWAIT | PRIMARY_RDPMC | PRIMARY_CR8_LOAD |
+                                  PRIMARY_CR8_STORE | PRIMARY_IO_BITMAPS | PRIMARY_MSR_BITMAP |
+                                  PRIMARY_MONITOR | PRIMARY_SECONDARY);
+    vmwrite32(VMCS_PRIMARY_CONTROLS, vmx->primary);
     vmwrite32(VMCS_SECONDARY_CONTROLS, controls(VMX_SECONDARY, secondary));
     vmwrite32(VMCS_EXIT_CONTROLS,
               controls(VMX_EXIT, EXIT_SAVE_DEBUG | EXIT_HOST_64 | EXIT_ACK_INTERRUPT |

@@ -17,6 +17,7 @@ struct vmx_vp {
     eptp_t eptp;
     uint16_t vpid;
     bool launched;
+    uint32_t primary;         /* its controls, with the windows that are asked for */
     uint64_t cr0_guest_owned; /* bits that the guest changes without an exit */
     uint64_t cr4_guest_owned;
 };
