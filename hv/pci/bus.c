@@ -18,7 +18,7 @@ struct data_access {
 };
 
 /* False: no function answers, so reads are ones and writes go nowhere. */
-static bool decode_access(struct hv_device_host *host, uint16_t port, unsigned bytes,
+static bool decode_access(struct hv_device_host *host, uint16_t lane, unsigned bytes,
                           struct data_access *access)
 {
     uint32_t address;
@@ -32,59 +32,68 @@ static bool decode_access(struct hv_device_host *host, uint16_t port, unsigned b
     access->slot = (unsigned)FIELD_GET(PCI_ADDRESS_SLOT, address);
     access->function = (unsigned)FIELD_GET(PCI_ADDRESS_FUNCTION, address);
     access->offset = address & PCI_ADDRESS_REGISTER;
-    access->lane = port - PCI_PORT_DATA_OFFSET;
+    access->lane = lane;
     access->byte_enable = (unsigned)((BIT(bytes) - 1) << access->lane & PCI_ALL_BYTES);
     return (address & PCI_ADDRESS_ENABLE) && FIELD_GET(PCI_ADDRESS_BUS, address) == 0;
 }
 
-static bool is_address_port(uint16_t port, unsigned bytes)
+static uint32_t address_in(void *owner, uint16_t offset, unsigned bytes)
 {
-    return port == 0 && bytes == sizeof(uint32_t);
+    const struct pci_ports *ports = owner;
+
+    (void)offset;
+    return ports->host && bytes == sizeof(uint32_t) ? ports->host->address : UINT32_MAX;
 }
 
-static uint32_t port_in(void *owner, uint16_t port, unsigned bytes)
+static void address_out(void *owner, uint16_t offset, unsigned bytes, uint32_t value)
 {
     struct pci_ports *ports = owner;
+
+    (void)offset;
+    if (!ports->host || bytes != sizeof(uint32_t))
+        return;
+    lock_acquire(&ports->host->lock);
+    ports->host->address = value & PCI_ADDRESS_WRITABLE;
+    lock_release(&ports->host->lock);
+}
+
+static uint32_t data_in(void *owner, uint16_t lane, unsigned bytes)
+{
+    const struct pci_ports *ports = owner;
     struct data_access access;
     uint64_t value;
 
-    if (ports->host && is_address_port(port, bytes))
-        return ports->host->address;
-    if (port < PCI_PORT_DATA_OFFSET || !decode_access(ports->host, port, bytes, &access))
+    if (!decode_access(ports->host, lane, bytes, &access))
         return UINT32_MAX;
     value = pci_config_read(access.host, access.slot, access.function, access.offset);
     value |= BITS(63, 32); /* lanes past the dword read as ones */
     return (uint32_t)(value >> (access.lane * 8));
 }
 
-static void port_out(void *owner, uint16_t port, unsigned bytes, uint32_t value)
+static void data_out(void *owner, uint16_t lane, unsigned bytes, uint32_t value)
 {
     struct pci_ports *ports = owner;
     struct data_access access;
 
-    if (ports->host && is_address_port(port, bytes)) {
-        lock_acquire(&ports->host->lock);
-        ports->host->address = value & PCI_ADDRESS_WRITABLE;
-        lock_release(&ports->host->lock);
-        return;
-    }
-    if (port < PCI_PORT_DATA_OFFSET || !decode_access(ports->host, port, bytes, &access))
+    if (!decode_access(ports->host, lane, bytes, &access))
         return;
     pci_config_write(access.host, access.slot, access.function, access.offset,
                      value << (access.lane * 8), access.byte_enable);
 }
 
+/* CONFIG_ADDRESS is answered whole or not at all, so that the port behind its first one is free for the reset register. */
 hv_status_t pci_ports_register(struct pci_ports *ports)
 {
-    const struct vm_port range = {
-        .first = PCI_PORT_ADDRESS,
-        .count = PCI_PORT_COUNT,
-        .in = port_in,
-        .out = port_out,
-        .owner = ports,
-    };
+    const struct vm_port address = {PCI_PORT_ADDRESS, 1, address_in, address_out, ports};
+    const struct vm_port data = {PCI_PORT_DATA, PCI_PORT_DATA_COUNT, data_in, data_out, ports};
+    hv_status_t status = vm_port_register(ports->vm, &address);
 
-    return vm_port_register(ports->vm, &range);
+    if (status != HV_OK)
+        return status;
+    status = vm_port_register(ports->vm, &data);
+    if (status != HV_OK)
+        vm_port_unregister(ports->vm, PCI_PORT_ADDRESS);
+    return status;
 }
 
 /* ---- the window ---- */

@@ -2,6 +2,7 @@
 #include "hv/pci/config.h"
 
 #include "hv/pci/bus.h"
+#include "hv/pci/capability.h"
 
 /* The host bridge is there so that guests find a bus; nothing in it can be written. */
 #define BRIDGE_VENDOR 0x1d1du
@@ -31,7 +32,22 @@ static enum hv_bar bar_of(uint32_t offset)
 static bool is_core_owned(const struct hv_device *device, uint32_t offset)
 {
     return offset <= PCI_CFG_BAR5 || offset == PCI_CFG_SUBSYSTEM || offset == PCI_CFG_ROM ||
-           resize_owns(device, offset);
+           capability_owns(device, offset) || resize_owns(device, offset);
+}
+
+/* A device that the guest may see. */
+static bool is_visible(const struct hv_device *device)
+{
+    return device && device->state >= HV_DEVICE_CONFIGURED && device->state < HV_DEVICE_STOPPING;
+}
+
+/* A guest asks function 0 alone whether there are others in its slot. */
+static bool has_siblings(const struct hv_device *device)
+{
+    for (unsigned i = 1; i < PCI_SLOT_FUNCTIONS && device->function == 0; i++)
+        if (is_visible(device->host->at[pci_place(device->slot, i)]))
+            return true;
+    return false;
 }
 
 static uint32_t core_read(const struct hv_device *device, uint32_t offset)
@@ -40,6 +56,8 @@ static uint32_t core_read(const struct hv_device *device, uint32_t offset)
 
     if (offset >= PCI_EXT_FIRST)
         return resize_read(device, offset);
+    if (capability_owns(device, offset))
+        return capability_read(device, offset);
     switch (offset) {
     case PCI_CFG_ID:
         return (uint32_t)(FIELD_PREP(PCI_ID_VENDOR, id->vendor) |
@@ -53,7 +71,7 @@ static uint32_t core_read(const struct hv_device *device, uint32_t offset)
                           FIELD_PREP(PCI_CLASS_SUB, id->subclass) |
                           FIELD_PREP(PCI_CLASS_BASE, id->base_class));
     case PCI_CFG_HEADER_TYPE:
-        return 0; /* type 0, one function */
+        return has_siblings(device) ? (uint32_t)PCI_HEADER_MULTI_FUNCTION : 0; /* type 0 */
     case PCI_CFG_SUBSYSTEM:
         return (uint32_t)(FIELD_PREP(PCI_ID_VENDOR, id->subsystem_vendor) |
                           FIELD_PREP(PCI_ID_DEVICE, id->subsystem));
@@ -72,29 +90,40 @@ static uint16_t command_writable(const struct hv_device *device)
     return mask;
 }
 
-/* A whole dword, already merged. STATUS has no bit that a guest could clear. */
-static void core_write(struct hv_device *device, uint32_t offset, uint32_t value)
+/*
+ * A whole dword, already merged. No bit of the core's is cleared by writing 1, and those that start something read 0. True: the
+ * guest has asked for a reset, which the caller does without the lock.
+ */
+static bool core_write(struct hv_device *device, uint32_t offset, uint32_t value)
 {
+    bool resets = false;
+
     if (offset == PCI_CFG_COMMAND)
         device->command = (uint16_t)(value & command_writable(device));
     else if (bar_of(offset) != HV_BAR_COUNT)
         bar_register_write(device, bar_of(offset), value);
     else if (offset >= PCI_EXT_FIRST)
         resize_write(device, offset, value);
+    else if (capability_owns(device, offset))
+        resets = capability_write(device, offset, value);
     else
-        return;
+        return false;
     bars_update(device->host, device);
+    interrupt_update(device);
+    return resets;
 }
 
 /*
- * The device behind a slot, kept from being destroyed until device_leave(); NULL when there is none that a
+ * The device at a place, kept from being destroyed until device_leave(); NULL when there is none that a
  * guest may see. Caller holds the host's lock.
  */
-static struct hv_device *enter_slot(struct hv_device_host *host, unsigned slot, unsigned function)
+static struct hv_device *enter_place(struct hv_device_host *host, unsigned slot, unsigned function)
 {
-    struct hv_device *device = slot < PCI_SLOTS && function == 0 ? host->slot[slot] : NULL;
+    struct hv_device *device = slot < PCI_SLOTS && function < PCI_SLOT_FUNCTIONS
+                                   ? host->at[pci_place(slot, function)]
+                                   : NULL;
 
-    if (!device || device->state < HV_DEVICE_CONFIGURED || device->state >= HV_DEVICE_STOPPING)
+    if (!is_visible(device))
         return NULL;
     device_enter(device);
     return device;
@@ -121,7 +150,7 @@ uint32_t pci_config_read(struct hv_device_host *host, unsigned slot, unsigned fu
     if (slot == PCI_HOST_BRIDGE)
         return function == 0 ? bridge_read(offset) : UINT32_MAX;
     lock_acquire(&host->lock);
-    device = enter_slot(host, slot, function);
+    device = enter_place(host, slot, function);
     if (device)
         is_core = is_core_owned(device, offset);
     if (is_core)
@@ -129,46 +158,75 @@ uint32_t pci_config_read(struct hv_device_host *host, unsigned slot, unsigned fu
     lock_release(&host->lock);
     if (!device)
         return UINT32_MAX;
-    if (!is_core)
-        value = device_read(device, offset);
+    if (is_core) {
+        device_leave(device);
+        return value;
+    }
+    if (device->takes_turns)
+        device_take_turn(device);
+    value = device_read(device, offset);
+    if (device->takes_turns)
+        device_pass_turn(device);
     device_leave(device);
     return value;
 }
 
-/* The bytes of `value` that are enabled, the others from `old`. */
-static uint32_t merge(uint32_t old, uint32_t value, unsigned byte_enable)
+/* The bits of the bytes that are enabled. */
+static uint32_t enabled_bits(unsigned byte_enable)
 {
     uint32_t mask = 0;
 
     for (unsigned i = 0; i < sizeof(mask); i++)
         if (byte_enable & BIT(i))
             mask |= 0xffu << (i * 8);
-    return (old & ~mask) | (value & mask);
+    return mask;
+}
+
+/* What a device makes of a write is its own affair, so its status is nobody's. */
+static void tell_device(struct hv_device *device, uint32_t offset, uint32_t value,
+                        unsigned byte_enable, const uint32_t *merged)
+{
+    const struct hv_device_ops *ops = device->ops;
+    uint32_t mask = enabled_bits(byte_enable);
+    hv_status_t told;
+
+    if (ops->version >= 2 && ops->write_config_bytes)
+        told = ops->write_config_bytes(device->context, offset, value & mask, (uint8_t)byte_enable);
+    else if (merged)
+        told = ops->write_config_space(device->context, offset, *merged);
+    else
+        told = ops->write_config_space(device->context, offset,
+                                       (device_read(device, offset) & ~mask) | (value & mask));
+    (void)told;
 }
 
 void pci_config_write(struct hv_device_host *host, unsigned slot, unsigned function,
                       uint32_t offset, uint32_t value, unsigned byte_enable)
 {
+    uint32_t mask = enabled_bits(byte_enable);
     struct hv_device *device;
-    bool is_core = false;
-    hv_status_t told;
+    uint32_t merged = 0;
+    bool is_core = false, resets = false;
 
     if (offset >= PCI_CONFIG_BYTES || !IS_ALIGNED(offset, sizeof(uint32_t)))
         return;
     lock_acquire(&host->lock);
-    device = enter_slot(host, slot, function);
+    device = enter_place(host, slot, function);
     if (device)
         is_core = is_core_owned(device, offset);
     if (is_core) {
-        value = merge(core_read(device, offset), value, byte_enable);
-        core_write(device, offset, value);
+        merged = (core_read(device, offset) & ~mask) | (value & mask);
+        resets = core_write(device, offset, merged);
     }
     lock_release(&host->lock);
     if (!device)
         return;
-    if (!is_core)
-        value = merge(device_read(device, offset), value, byte_enable);
-    told = device->ops->write_config_space(device->context, offset, value);
-    (void)told; /* what a device makes of a write is its own affair */
+    if (resets) /* waits for the accesses of others, so without a turn */
+        device_reset(device);
+    if (device->takes_turns)
+        device_take_turn(device);
+    tell_device(device, offset, value, byte_enable, is_core ? &merged : NULL);
+    if (device->takes_turns)
+        device_pass_turn(device);
     device_leave(device);
 }

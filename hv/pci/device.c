@@ -1,25 +1,29 @@
 /* Device hosts and devices: who exists, and the phases of their lives. */
 #include "hv/pci/device.h"
 
+#include "hv/base/direct.h"
 #include "hv/base/string.h"
+#include "hv/mem/frames.h"
 #include "hv/mem/slab.h"
 #include "hv/pci/bus.h"
+#include "hv/pci/capability.h"
 #include "hv/pci/config.h"
 #include "hv/pci/doorbell.h"
 #include "hv/pci/range.h"
+#include "hv/pci/scanout.h"
 
-#define MAX_HOSTS 4u
-#define LOG_BURST 16u
+#define MAX_HOSTS   4u
+#define LOG_BURST   16u
+#define FIRST_PLACE (PCI_SLOT_FUNCTIONS * (PCI_HOST_BRIDGE + 1)) /* that a device may have */
 
-static struct slab host_slab = SLAB_INIT("device host", struct hv_device_host);
 static struct slab device_slab = SLAB_INIT("device", struct hv_device);
 
-_Static_assert(sizeof(struct hv_device) <= 1024, "a device is one slab record");
+_Static_assert(sizeof(struct hv_device_host) <= PAGE_BYTES, "a host is one frame");
 _Static_assert(IS_POW2(sizeof(struct hv_bar_state)), "an index of a BAR is a shift");
 
 /*
  * Every host of the machine, and through it every device. Lock: its own, innermost of host and registry;
- * it also guards slot[] and slot_end, which change under both.
+ * it also guards at[] and end, which change under both.
  */
 static struct {
     struct lock lock;
@@ -29,7 +33,7 @@ static struct {
 /* ---- who is known ---- */
 
 /* Pointers are compared and never followed: the caller may have made this one up. */
-static bool host_is_known(const struct hv_device_host *host)
+bool host_is_known(const struct hv_device_host *host)
 {
     bool known = false;
 
@@ -42,8 +46,8 @@ static bool host_is_known(const struct hv_device_host *host)
 
 static bool has_device(const struct hv_device_host *host, const struct hv_device *device)
 {
-    for (unsigned slot = 0; slot < host->slot_end; slot++)
-        if (host->slot[slot] == device)
+    for (unsigned i = 0; i < host->end; i++)
+        if (host->at[i] == device)
             return true;
     return false;
 }
@@ -126,25 +130,28 @@ hv_status_t hv_device_host_create(struct vm *vm, uint32_t flags, struct hv_devic
 {
     struct hv_device_host *made;
     hv_status_t status;
+    hpa_t frame;
 
     if (!vm)
         return HV_E_INVALID_PARAMETER_1;
-    if (flags & ~(uint32_t)(HV_HOST_RESTRICTED | HV_HOST_ENFORCE_BUS_MASTER))
+    if (flags & ~(uint32_t)(HV_HOST_RESTRICTED | HV_HOST_ENFORCE_BUS_MASTER | HV_HOST_SERIALIZE))
         return HV_E_INVALID_PARAMETER_2;
     if (!host)
         return HV_E_INVALID_PARAMETER_3;
-    made = slab_alloc(&host_slab);
-    if (!made)
-        return HV_E_NO_MEMORY;
+    status = frames_alloc(&hv_frames, 1, 1, &frame);
+    if (status != HV_OK)
+        return status;
+    made = direct(frame);
+    memset(made, 0, sizeof(*made));
     made->vm = vm;
     made->flags = flags;
-    made->slot_end = PCI_HOST_BRIDGE + 1;
+    made->end = FIRST_PLACE;
     made->failure_log.burst = made->access_log.burst = LOG_BURST;
     lock_acquire(&registry.lock);
     status = publish_host(vm, made);
     lock_release(&registry.lock);
     if (status != HV_OK)
-        slab_free(&host_slab, made);
+        frames_free(&hv_frames, frame, 1);
     else
         *host = made;
     return status;
@@ -153,10 +160,10 @@ hv_status_t hv_device_host_create(struct vm *vm, uint32_t flags, struct hv_devic
 hv_status_t hv_device_host_start(struct hv_device_host *host)
 {
     hv_status_t status = HV_OK;
-    unsigned slot;
+    unsigned i;
 
-    for (slot = 0; slot < host->slot_end && status == HV_OK; slot++) {
-        struct hv_device *device = host->slot[slot];
+    for (i = 0; i < host->end && status == HV_OK; i++) {
+        struct hv_device *device = host->at[i];
 
         if (!device || device->state == HV_DEVICE_STARTED)
             continue;
@@ -166,8 +173,8 @@ hv_status_t hv_device_host_start(struct hv_device_host *host)
     }
     host->started = status == HV_OK;
     /* All or none: a later start begins again with every device. */
-    while (status != HV_OK && slot-- > 0) {
-        struct hv_device *device = host->slot[slot];
+    while (status != HV_OK && i-- > 0) {
+        struct hv_device *device = host->at[i];
 
         if (device && device->state == HV_DEVICE_STARTED) {
             device->ops->stop(device->context);
@@ -179,8 +186,8 @@ hv_status_t hv_device_host_start(struct hv_device_host *host)
 
 void hv_device_host_destroy(struct hv_device_host *host)
 {
-    for (unsigned slot = host->slot_end; slot-- > 0;) {
-        struct hv_device *device = host->slot[slot];
+    for (unsigned i = host->end; i-- > 0;) {
+        struct hv_device *device = host->at[i];
         hv_status_t status = device ? hv_device_destroy(device) : HV_OK;
 
         ASSERT(status == HV_OK);
@@ -192,7 +199,7 @@ void hv_device_host_destroy(struct hv_device_host *host)
             registry.ports[i].host = NULL;
         }
     lock_release(&registry.lock);
-    slab_free(&host_slab, host);
+    frames_free(&hv_frames, direct_to_hpa(host), 1);
 }
 
 /* ---- devices ---- */
@@ -200,51 +207,69 @@ void hv_device_host_destroy(struct hv_device_host *host)
 static bool has_all_callbacks(const struct hv_device_ops *ops)
 {
     return ops->initialize && ops->set_configuration && ops->get_details && ops->start &&
-           ops->stop && ops->teardown && ops->read_config_space && ops->write_config_space &&
+           ops->stop && ops->teardown && ops->read_config_space &&
+           (ops->write_config_space || (ops->version >= 2 && ops->write_config_bytes)) &&
            ops->read_intercepted_memory && ops->write_intercepted_memory;
 }
 
-static hv_status_t find_slot(const struct hv_device_host *host, const struct hv_guid *instance_id,
-                             unsigned *free_slot)
+static bool slot_is_free(const struct hv_device_host *host, unsigned slot)
 {
-    *free_slot = PCI_SLOTS;
-    for (unsigned slot = PCI_SLOTS; slot-- > PCI_HOST_BRIDGE + 1;) {
-        const struct hv_device *other = host->slot[slot];
-
-        if (!other)
-            *free_slot = slot;
-        else if (memcmp(&other->instance_id, instance_id, sizeof(*instance_id)) == 0)
-            return HV_E_ALREADY_EXISTS;
-    }
-    return *free_slot < PCI_SLOTS ? HV_OK : HV_E_QUOTA;
+    for (unsigned function = 0; function < PCI_SLOT_FUNCTIONS; function++)
+        if (host->at[pci_place(slot, function)])
+            return false;
+    return true;
 }
 
-static void set_slot(struct hv_device_host *host, unsigned slot, struct hv_device *device)
+static hv_status_t find_place(const struct hv_device_host *host, struct hv_device_place *place,
+                              const struct hv_guid *instance_id)
+{
+    for (unsigned i = FIRST_PLACE; i < host->end; i++)
+        if (host->at[i] &&
+            memcmp(&host->at[i]->instance_id, instance_id, sizeof(*instance_id)) == 0)
+            return HV_E_ALREADY_EXISTS;
+    if (place->slot != HV_SLOT_ANY)
+        return host->at[pci_place(place->slot, place->function)] ? HV_E_ALREADY_EXISTS : HV_OK;
+    for (unsigned slot = PCI_HOST_BRIDGE + 1; slot < PCI_SLOTS; slot++)
+        if (slot_is_free(host, slot)) {
+            *place = (struct hv_device_place){.slot = (uint8_t)slot};
+            return HV_OK;
+        }
+    return HV_E_QUOTA;
+}
+
+static void set_place(struct hv_device_host *host, unsigned place, struct hv_device *device)
 {
     lock_acquire(&registry.lock);
     if (!device)
-        __atomic_store_n(seen_place(host->slot[slot]), NULL, __ATOMIC_RELAXED);
-    host->slot[slot] = device;
-    host->slot_end = MAX(host->slot_end, slot + 1);
-    while (host->slot_end > PCI_HOST_BRIDGE + 1 && !host->slot[host->slot_end - 1])
-        host->slot_end--;
+        __atomic_store_n(seen_place(host->at[place]), NULL, __ATOMIC_RELAXED);
+    host->at[place] = device;
+    host->end = MAX(host->end, place + 1);
+    while (host->end > FIRST_PLACE && !host->at[host->end - 1])
+        host->end--;
     lock_release(&registry.lock);
 }
 
 /* Onto the bus, still invisible to the guest. */
-static hv_status_t publish_device(struct hv_device_host *host, struct hv_device *device)
+static hv_status_t publish_device(struct hv_device_host *host, struct hv_device *device,
+                                  struct hv_device_place place)
 {
-    unsigned slot;
     hv_status_t status;
 
     lock_acquire(&host->lock);
-    status = find_slot(host, &device->instance_id, &slot);
+    status = find_place(host, &place, &device->instance_id);
     if (status == HV_OK) {
-        device->slot = (uint8_t)slot;
-        set_slot(host, slot, device);
+        device->slot = place.slot;
+        device->function = place.function;
+        set_place(host, pci_place(place.slot, place.function), device);
     }
     lock_release(&host->lock);
     return status;
+}
+
+static void free_context(void *context, uint64_t pages)
+{
+    if (pages != 0)
+        frames_free(&hv_frames, direct_to_hpa(context), pages);
 }
 
 static void forget_device(struct hv_device *device)
@@ -252,37 +277,41 @@ static void forget_device(struct hv_device *device)
     struct hv_device_host *host = device->host;
 
     lock_acquire(&host->lock);
-    set_slot(host, device->slot, NULL);
+    set_place(host, pci_place(device->slot, device->function), NULL);
     lock_release(&host->lock);
+    capability_destroy(device);
+    free_context(device->context, device->context_pages);
     slab_free(&device_slab, device);
 }
 
-/* The guest may see capabilities only if STATUS says that there are any. */
-static uint16_t initial_status(const struct hv_device *device)
+/* Where the device's own list of capabilities begins; 0: it has none. */
+static uint8_t own_capability(const struct hv_device *device)
 {
     uint32_t pointer = 0;
     hv_status_t status =
         device->ops->read_config_space(device->context, PCI_CFG_CAPABILITY, &pointer);
 
-    return status == HV_OK && (pointer & 0xff) != 0 ? (uint16_t)PCI_STATUS_CAPABILITIES : 0;
+    return status == HV_OK ? (uint8_t)pointer : 0;
 }
 
 static hv_status_t read_details(struct hv_device *device)
 {
     uint32_t probed[HV_BAR_COUNT] = {0};
     struct hv_pnp_id id = {0};
-    uint16_t config_status;
+    uint8_t own;
     hv_status_t status = device->ops->get_details(device->context, &id, HV_BAR_COUNT, probed);
 
     if (status != HV_OK)
         return status;
-    config_status = initial_status(device);
+    own = own_capability(device);
     lock_acquire(&device->host->lock);
     lock_acquire(&device->lock);
     status = bars_probe(device, probed);
     if (status == HV_OK) {
         device->id = id;
-        device->status = config_status;
+        device->own_capability = own;
+        if (own != 0) /* the guest may see capabilities only if STATUS says that there are any */
+            device->status |= PCI_STATUS_CAPABILITIES;
         bars_assign(device->host, device);
         device->state = HV_DEVICE_CONFIGURED;
     }
@@ -312,38 +341,44 @@ static hv_status_t power_on(struct hv_device *device, uint32_t string_count,
     return status;
 }
 
-static hv_status_t check_create(const struct hv_device_host *host, enum hv_device_type type,
-                                const struct hv_guid *class_id, const struct hv_guid *instance_id,
-                                const struct hv_device_ops *ops, bool strings_fit,
-                                struct hv_device **device)
+/* HV_E_INVALID_PARAMETER_2: a place that no device can have. */
+static hv_status_t check_place(struct hv_device_place place)
 {
-    if (!host_is_known(host))
-        return HV_E_INVALID_HANDLE;
-    if (type != HV_DEVICE_PCI)
+    if (place.slot == HV_SLOT_ANY)
+        return place.function == 0 ? HV_OK : HV_E_INVALID_PARAMETER_2;
+    if (place.slot <= PCI_HOST_BRIDGE || place.slot >= PCI_SLOTS ||
+        place.function >= PCI_SLOT_FUNCTIONS)
         return HV_E_INVALID_PARAMETER_2;
-    if (!class_id)
+    return HV_OK;
+}
+
+static hv_status_t check_request(const struct device_request *request, struct hv_device **device)
+{
+    hv_status_t status = check_place(request->place);
+
+    if (status != HV_OK)
+        return status;
+    if (!request->class_id)
         return HV_E_INVALID_PARAMETER_3;
-    if (!instance_id)
+    if (!request->instance_id)
         return HV_E_INVALID_PARAMETER_4;
-    if (!ops)
+    if (!request->ops)
         return HV_E_INVALID_PARAMETER_5;
-    if (ops->version != HV_DEVICE_OPS_VERSION)
+    if (request->ops->version == 0 || request->ops->version > HV_DEVICE_OPS_VERSION)
         return HV_E_NOT_SUPPORTED;
-    if (!has_all_callbacks(ops))
+    if (!has_all_callbacks(request->ops))
         return HV_E_INVALID_PARAMETER_5;
-    if (!strings_fit)
+    if (request->string_count != 0 && !request->strings)
         return HV_E_INVALID_PARAMETER_8;
     return device ? HV_OK : HV_E_INVALID_PARAMETER_9;
 }
 
-hv_status_t hv_device_create(struct hv_device_host *host, enum hv_device_type type,
-                             const struct hv_guid *class_id, const struct hv_guid *instance_id,
-                             const struct hv_device_ops *ops, void *context, uint32_t string_count,
-                             const char *const *strings, struct hv_device **device)
+/* Checked, and on the bus. */
+static hv_status_t begin_device(struct hv_device_host *host, const struct device_request *request,
+                                struct hv_device **device)
 {
     struct hv_device *made;
-    hv_status_t status =
-        check_create(host, type, class_id, instance_id, ops, string_count == 0 || strings, device);
+    hv_status_t status = host_is_known(host) ? check_request(request, device) : HV_E_INVALID_HANDLE;
 
     if (status != HV_OK)
         return status;
@@ -351,25 +386,123 @@ hv_status_t hv_device_create(struct hv_device_host *host, enum hv_device_type ty
     if (!made)
         return HV_E_NO_MEMORY;
     made->host = host;
-    made->class_id = *class_id;
-    made->instance_id = *instance_id;
-    made->ops = ops;
-    made->context = context;
-    status = publish_device(host, made);
-    if (status != HV_OK) {
+    made->takes_turns = (host->flags & HV_HOST_SERIALIZE) != 0;
+    made->instance_id = *request->instance_id;
+    made->ops = request->ops;
+    made->context = request->context;
+    made->context_pages = request->context_pages;
+    status = publish_device(host, made, request->place);
+    if (status != HV_OK)
         slab_free(&device_slab, made);
+    else
+        *device = made;
+    return status;
+}
+
+hv_status_t device_make(struct hv_device_host *host, const struct device_request *request,
+                        struct hv_device **device)
+{
+    hv_status_t status = begin_device(host, request, device);
+
+    if (status != HV_OK) {
+        free_context(request->context, request->context_pages);
         return status;
     }
-    *device = made;
-    status = power_on(made, string_count, strings);
+    if (request->context_pages != 0)
+        *(struct hv_device **)request->context = *device;
+    status = power_on(*device, request->string_count, request->strings);
     if (status != HV_OK) {
-        hv_status_t gone = hv_device_destroy(made);
+        hv_status_t gone = hv_device_destroy(*device);
 
         ASSERT(gone == HV_OK);
         *device = NULL;
     }
     return status;
 }
+
+hv_status_t hv_device_create_at(struct hv_device_host *host, struct hv_device_place place,
+                                const struct hv_guid *class_id, const struct hv_guid *instance_id,
+                                const struct hv_device_ops *ops, void *context,
+                                uint32_t string_count, const char *const *strings,
+                                struct hv_device **device)
+{
+    const struct device_request request = {place,   class_id, instance_id,  ops,
+                                           context, 0,        string_count, strings};
+
+    return device_make(host, &request, device);
+}
+
+hv_status_t hv_device_create(struct hv_device_host *host, enum hv_device_type type,
+                             const struct hv_guid *class_id, const struct hv_guid *instance_id,
+                             const struct hv_device_ops *ops, void *context, uint32_t string_count,
+                             const char *const *strings, struct hv_device **device)
+{
+    /* A place that none can have stands for a bad type, which has the same status. */
+    const struct hv_device_place place = {type == HV_DEVICE_PCI ? HV_SLOT_ANY : PCI_HOST_BRIDGE, 0};
+
+    return hv_device_create_at(host, place, class_id, instance_id, ops, context, string_count,
+                               strings, device);
+}
+
+/* ---- turns, resets ---- */
+
+/*
+ * Owned by a CPU, not by a call: what a callback does may bring another access to the same device on the same CPU. A VP that
+ * waits here has done nothing of its instruction.
+ */
+void device_take_turn(struct hv_device *device)
+{
+    const void *self = cpu_current();
+
+    if (__atomic_load_n(&device->turn_owner, __ATOMIC_RELAXED) != self) {
+        lock_acquire(&device->turn);
+        __atomic_store_n(&device->turn_owner, self, __ATOMIC_RELAXED);
+    }
+    device->turn_depth++;
+}
+
+void device_pass_turn(struct hv_device *device)
+{
+    if (--device->turn_depth != 0)
+        return;
+    __atomic_store_n(&device->turn_owner, NULL, __ATOMIC_RELAXED);
+    lock_release(&device->turn);
+}
+
+void device_reset(struct hv_device *device)
+{
+    struct hv_device_host *host = device->host;
+
+    lock_acquire(&host->lock);
+    capability_reset(device);
+    bars_reset(host, device);
+    lock_release(&host->lock);
+    while (__atomic_load_n(&device->accesses, __ATOMIC_ACQUIRE) > 1)
+        __builtin_ia32_pause();
+    if (device->ops->version >= 2 && device->ops->reset)
+        device->ops->reset(device->context);
+}
+
+void hv_device_host_reset(struct hv_device_host *host)
+{
+    for (unsigned i = 0; i < host->end; i++)
+        if (host->at[i]) {
+            device_enter(host->at[i]);
+            device_reset(host->at[i]);
+            device_leave(host->at[i]);
+        }
+    lock_acquire(&host->lock);
+    host->address = 0;
+    for (unsigned i = 0; i < host->end; i++)
+        if (host->at[i]) {
+            lock_acquire(&host->at[i]->lock);
+            bars_assign(host, host->at[i]);
+            lock_release(&host->at[i]->lock);
+        }
+    lock_release(&host->lock);
+}
+
+/* ---- the end of a device ---- */
 
 /* No access reaches the device any more, and no new range or access begins. */
 static hv_status_t retire(struct hv_device *device, enum hv_device_state *was)
@@ -421,11 +554,13 @@ hv_status_t hv_device_destroy(struct hv_device *device)
     doorbells = doorbell_destroy_all(device);
     ranges = range_destroy_all(device);
     apertures = aperture_destroy_all(device);
+    scanout_destroy(device);
     if (doorbells + ranges + apertures != 0)
-        log_line("pci",
-                 "00:%02x.0 was torn down with %llu doorbells, %llu ranges and %llu apertures left",
-                 device->slot, (unsigned long long)doorbells, (unsigned long long)ranges,
-                 (unsigned long long)apertures);
+        log_line(
+            "pci",
+            "00:%02x.%u was torn down with %llu doorbells, %llu ranges and %llu apertures left",
+            device->slot, device->function, (unsigned long long)doorbells,
+            (unsigned long long)ranges, (unsigned long long)apertures);
     forget_device(device);
     return HV_OK;
 }

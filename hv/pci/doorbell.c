@@ -15,6 +15,7 @@
 #include "hv/base/string.h"
 #include "hv/mem/event.h"
 #include "hv/mem/frames.h"
+#include "hv/pci/msix.h"
 #include "hv/pci/range.h"
 
 #define PLACE_BAR    BITS(63, 61)
@@ -158,11 +159,11 @@ void doorbell_write(void *owner, uint64_t offset, unsigned bytes, uint64_t value
 
 /* ---- the array. Caller holds the device's lock ---- */
 
-bool doorbell_in_pages(const struct hv_bar_state *bar, uint64_t first, uint64_t pages)
+bool doorbell_in(const struct hv_bar_state *bar, uint64_t offset, uint64_t bytes)
 {
     const struct doorbells *bells = bar->device->doorbells;
-    uint64_t start = place_of(bar, first << PAGE_SHIFT, 0);
-    uint64_t end = place_of(bar, (first + pages) << PAGE_SHIFT, 0);
+    uint64_t start = place_of(bar, offset, 0);
+    uint64_t end = place_of(bar, offset + bytes, 0);
 
     for (uint32_t i = 0; bells && i < bells->count; i++)
         if (bells->bell[i].place >= start && bells->bell[i].place < end)
@@ -287,7 +288,7 @@ static hv_status_t check_place(const struct hv_bar_state *bar, uint64_t offset,
     *bells = bar->device->doorbells;
     if (is_taken(*bells, bell))
         return HV_E_ALREADY_EXISTS;
-    if (range && (range->flags & HV_MMIO_WRITEABLE))
+    if ((range && (range->flags & HV_MMIO_WRITEABLE)) || (bar->has_msix && msix_owns(bar, offset)))
         return HV_E_CONFLICTING_ADDRESSES;
     if (*bells)
         return (*bells)->count < HV_DOORBELLS_PER_DEVICE ? HV_OK : HV_E_QUOTA;
@@ -387,8 +388,8 @@ uint64_t doorbell_destroy_all(struct hv_device *device)
         const struct doorbell *bell = &device->doorbells->bell[0];
         struct hv_bar_state *bar = &device->bar[FIELD_GET(PLACE_BAR, bell->place)];
 
-        log_line("pci", "00:%02x.0 left behind a doorbell of BAR%u at 0x%llx, value 0x%llx",
-                 device->slot, (unsigned)bar->index,
+        log_line("pci", "00:%02x.%u left behind a doorbell of BAR%u at 0x%llx, value 0x%llx",
+                 device->slot, device->function, (unsigned)bar->index,
                  (unsigned long long)FIELD_GET(PLACE_OFFSET, bell->place),
                  (unsigned long long)bell->trigger);
         drop(bar, 0);

@@ -10,8 +10,12 @@
 
 #include "hv/pci/bus.h"
 
-/* Is there a doorbell in BAR pages [first, first + pages)? Caller holds the device's lock. */
-bool doorbell_in_pages(const struct hv_bar_state *bar, uint64_t first, uint64_t pages);
+/* Does a doorbell begin in these bytes of the BAR? In these pages? Caller holds the device's lock. */
+bool doorbell_in(const struct hv_bar_state *bar, uint64_t offset, uint64_t bytes);
+static inline bool doorbell_in_pages(const struct hv_bar_state *bar, uint64_t first, uint64_t pages)
+{
+    return doorbell_in(bar, first << PAGE_SHIFT, pages << PAGE_SHIFT);
+}
 
 /* mmio_handler.write_whole of a BAR that has doorbells. */
 void doorbell_write(void *owner, uint64_t offset, unsigned bytes, uint64_t value);

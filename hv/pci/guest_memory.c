@@ -12,6 +12,7 @@
 #include "hv/base/piece.h"
 #include "hv/mem/slab.h"
 #include "hv/mem/view.h"
+#include "hv/pci/capability.h"
 #include "hv/pci/config.h"
 
 /* Guest RAM mapped for a device. Lock: the device's. */
@@ -26,13 +27,6 @@ static struct slab aperture_slab = SLAB_INIT("aperture", struct aperture);
 
 /* ---- what is asked for ---- */
 
-static bool is_in_phase(const struct hv_device *device)
-{
-    enum hv_device_state state = __atomic_load_n(&device->state, __ATOMIC_RELAXED);
-
-    return state >= HV_DEVICE_INITIALISED && state < HV_DEVICE_TEARING_DOWN;
-}
-
 static bool wraps(gpa_t gpa, uint32_t bytes)
 {
     return gpa.v + bytes < gpa.v;
@@ -45,8 +39,7 @@ static bool is_allowed(const struct hv_device *device)
 
     if (flags & HV_HOST_RESTRICTED)
         return false;
-    return !(flags & HV_HOST_ENFORCE_BUS_MASTER) ||
-           (__atomic_load_n(&device->command, __ATOMIC_RELAXED) & PCI_COMMAND_BUS_MASTER);
+    return !(flags & HV_HOST_ENFORCE_BUS_MASTER) || interrupt_may_send(device);
 }
 
 /* How many of `bytes` at gpa lie in one run of RAM, and where; 0: there is no RAM. */
@@ -100,7 +93,7 @@ static hv_status_t copy(struct hv_device *device, gpa_t gpa, uint32_t bytes, uin
 
     if (!device_is_known(device))
         return HV_E_INVALID_HANDLE;
-    if (!is_in_phase(device))
+    if (!device_is_in_phase(device))
         return HV_E_INVALID_STATE;
     if (bytes == 0)
         return HV_OK;
@@ -138,7 +131,7 @@ static hv_status_t check_aperture(const struct hv_device *device, gpa_t gpa, uin
 {
     uint8_t *ram;
 
-    if (!is_in_phase(device))
+    if (!device_is_in_phase(device))
         return HV_E_INVALID_STATE;
     if (wraps(gpa, bytes))
         return HV_E_INVALID_PARAMETER_2;
@@ -243,8 +236,8 @@ uint64_t aperture_destroy_all(struct hv_device *device)
     while ((node = tree_first(&device->apertures)) != NULL) {
         struct aperture *aperture = CONTAINER_OF(node, struct aperture, node);
 
-        log_line("pci", "00:%02x.0 left an aperture of %u bytes at %#llx", device->slot,
-                 aperture->bytes, (unsigned long long)aperture->gpa.v);
+        log_line("pci", "00:%02x.%u left an aperture of %u bytes at %#llx", device->slot,
+                 device->function, aperture->bytes, (unsigned long long)aperture->gpa.v);
         destroy(device, aperture);
         count++;
     }

@@ -155,6 +155,16 @@ void inspect_own_leaf(hva_t address, struct inspect_leaf *leaf)
         };
 }
 
+void *inspect_context(struct hv_device *device, const struct hv_device_ops *ops)
+{
+    return device_is_known(device) && device->ops == ops ? device->context : NULL;
+}
+
+struct hv_device_host *inspect_host(struct hv_device *device)
+{
+    return device->host;
+}
+
 struct vm *inspect_vm(struct hv_device *device)
 {
     return device->host->vm;
@@ -163,12 +173,12 @@ struct vm *inspect_vm(struct hv_device *device)
 void inspect_decode(struct hv_device *device, bool on)
 {
     struct hv_device_host *host = device->host;
-    uint32_t command = pci_config_read(host, device->slot, 0, PCI_CFG_COMMAND);
+    uint32_t command = pci_config_read(host, device->slot, device->function, PCI_CFG_COMMAND);
 
     command &= ~(uint32_t)PCI_COMMAND_MEMORY;
     if (on)
         command |= PCI_COMMAND_MEMORY;
-    pci_config_write(host, device->slot, 0, PCI_CFG_COMMAND, command, PCI_ALL_BYTES);
+    pci_config_write(host, device->slot, device->function, PCI_CFG_COMMAND, command, PCI_ALL_BYTES);
 }
 
 static uint64_t hash_word(uint64_t hash, uint64_t word)
@@ -200,12 +210,12 @@ uint64_t inspect_hash(struct hv_device *device)
     struct hv_device_host *host = device->host;
     uint64_t hash = FNV_OFFSET;
 
-    for (unsigned slot = 0; slot < host->slot_end; slot++) {
-        struct hv_device *each = host->slot[slot];
+    for (unsigned place = 0; place < host->end; place++) {
+        struct hv_device *each = host->at[place];
 
         if (!each)
             continue;
-        hash = hash_word(hash, slot);
+        hash = hash_word(hash, place);
         lock_acquire(&each->lock);
         for (unsigned i = 0; i < HV_BAR_COUNT; i++)
             hash = hash_bar(hash, &each->bar[i]);
@@ -245,7 +255,7 @@ void inspect_totals(struct hv_device *device, struct inspect_totals *totals)
     };
     for (unsigned i = 0; i < HV_BAR_COUNT; i++)
         totals->doorbells += device->bar[i].doorbells;
-    for (unsigned slot = 0; slot < host->slot_end; slot++)
-        if (host->slot[slot])
-            totals->ranges += host->slot[slot]->range_count;
+    for (unsigned i = 0; i < host->end; i++)
+        if (host->at[i])
+            totals->ranges += host->at[i]->range_count;
 }

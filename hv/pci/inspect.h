@@ -43,7 +43,11 @@ void inspect_leaf(struct hv_device *device, gpa_t gpa, struct inspect_leaf *leaf
 /* Likewise of an address of the hypervisor's own; `bits` is 0. */
 void inspect_own_leaf(hva_t address, struct inspect_leaf *leaf);
 
-/* The VM that the device is in. */
+/* The context of a device whose callbacks are `ops`. NULL: another device, or none. */
+void *inspect_context(struct hv_device *device, const struct hv_device_ops *ops);
+
+/* The bus that the device is on, and the VM that it is in. */
+struct hv_device_host *inspect_host(struct hv_device *device);
 struct vm *inspect_vm(struct hv_device *device);
 
 /* Memory decode of the device on or off, as by the guest's write to its COMMAND register. */

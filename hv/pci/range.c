@@ -421,8 +421,8 @@ uint64_t range_destroy_all(struct hv_device *device)
             uint64_t done;
             hv_status_t status;
 
-            log_line("pci", "00:%02x.0 left behind a range of BAR%u, page 0x%llx, %llu pages",
-                     device->slot, i, (unsigned long long)range->node.key,
+            log_line("pci", "00:%02x.%u left behind a range of BAR%u, page 0x%llx, %llu pages",
+                     device->slot, device->function, i, (unsigned long long)range->node.key,
                      (unsigned long long)range->map.pages);
             status = run_locked(device, &op, 1, 0, &done);
             ASSERT(status == HV_OK);

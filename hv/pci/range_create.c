@@ -5,6 +5,7 @@
 
 #include "hv/base/bits.h"
 #include "hv/pci/doorbell.h"
+#include "hv/pci/msix.h"
 
 #define NOINLINE __attribute__((noinline))
 #define KNOWN_FLAGS                                                               \
@@ -387,6 +388,14 @@ static inline struct hv_range *find_overlap(const struct change *change,
     return records_overlap(bar, op->bar_page, op->page_count);
 }
 
+/* Pages that no range may hide, whatever is replaced. */
+static NOINLINE bool must_trap(const struct hv_bar_state *bar, const struct hv_mmio_op *op)
+{
+    if ((op->flags & HV_MMIO_WRITEABLE) && doorbell_in_pages(bar, op->bar_page, op->page_count))
+        return true;
+    return bar->has_msix && msix_in_pages(bar, op->bar_page, op->page_count);
+}
+
 /* Checks 6 to 9 of the contract, then the change. */
 static hv_status_t create_in_section(struct change *change, struct hv_mmio_op *op,
                                      struct section *section)
@@ -408,8 +417,8 @@ static hv_status_t create_in_section(struct change *change, struct hv_mmio_op *o
         return status;
     if (overlap && !replaces)
         return HV_E_CONFLICTING_ADDRESSES;
-    if (UNLIKELY(change->bar->doorbells != 0) && (op->flags & HV_MMIO_WRITEABLE) &&
-        doorbell_in_pages(change->bar, op->bar_page, op->page_count))
+    if (UNLIKELY(change->bar->doorbells != 0 || change->bar->has_msix) &&
+        must_trap(change->bar, op))
         return HV_E_CONFLICTING_ADDRESSES;
     if (UNLIKELY(change->gone_types & ~(1u << wish.memtype)))
         stop_vps(change);

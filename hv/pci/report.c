@@ -1,5 +1,6 @@
 /* What the console shows of the bus: lines of at most 100 columns. */
 #include "hv/pci/bus.h"
+#include "hv/pci/capability.h"
 #include "hv/pci/range.h"
 
 #define NAME_COLUMNS 16
@@ -49,8 +50,9 @@ static void print_range(const struct hv_bar_state *bar, const struct hv_range *r
 
     leaves_text(bar, range, leaves, sizeof(leaves));
     section_text(range->map.section, section, sizeof(section));
-    log_line("pci", "00:%02x.0 %s pages 0x%04llx-0x%04llx -> %s+0x%llx R%c%c %-2s %s %s%s",
-             bar->device->slot, bar_name(bar->index), (unsigned long long)range->node.key,
+    log_line("pci", "00:%02x.%u %s pages 0x%04llx-0x%04llx -> %s+0x%llx R%c%c %-2s %s %s%s",
+             bar->device->slot, bar->device->function, bar_name(bar->index),
+             (unsigned long long)range->node.key,
              (unsigned long long)(range->node.key + range->map.pages - 1), section,
              (unsigned long long)range->map.section_page,
              range->flags & HV_MMIO_WRITEABLE ? 'W' : '-',
@@ -62,8 +64,9 @@ static void print_range(const struct hv_bar_state *bar, const struct hv_range *r
 static void print_hole(const struct hv_bar_state *bar, uint64_t first, uint64_t end)
 {
     if (first < end)
-        log_line("pci", "00:%02x.0 %s pages 0x%04llx-0x%04llx trapped", bar->device->slot,
-                 bar_name(bar->index), (unsigned long long)first, (unsigned long long)(end - 1));
+        log_line("pci", "00:%02x.%u %s pages 0x%04llx-0x%04llx trapped", bar->device->slot,
+                 bar->device->function, bar_name(bar->index), (unsigned long long)first,
+                 (unsigned long long)(end - 1));
 }
 
 static void print_bar(const struct hv_bar_state *bar, gpa_t unused)
@@ -71,8 +74,9 @@ static void print_bar(const struct hv_bar_state *bar, gpa_t unused)
     uint64_t next = 0;
 
     (void)unused;
-    log_line("pci", "00:%02x.0 %s at 0x%llx, 0x%llx bytes, %s", bar->device->slot,
-             bar_name(bar->index), (unsigned long long)bar->base, (unsigned long long)bar->bytes,
+    log_line("pci", "00:%02x.%u %s at 0x%llx, 0x%llx bytes, %s", bar->device->slot,
+             bar->device->function, bar_name(bar->index), (unsigned long long)bar->base,
+             (unsigned long long)bar->bytes,
              bar->live     ? "live"
              : bar->wanted ? "decoded, but its address cannot be used now"
                            : "not decoded");
@@ -85,8 +89,8 @@ static void print_bar(const struct hv_bar_state *bar, gpa_t unused)
     }
     print_hole(bar, next, bar->bytes >> PAGE_SHIFT);
     if (bar->doorbells != 0)
-        log_line("pci", "00:%02x.0 %s has %u doorbells", bar->device->slot, bar_name(bar->index),
-                 (unsigned)bar->doorbells);
+        log_line("pci", "00:%02x.%u %s has %u doorbells", bar->device->slot, bar->device->function,
+                 bar_name(bar->index), (unsigned)bar->doorbells);
 }
 
 static void print_bar_stats(const struct hv_bar_state *bar, gpa_t unused)
@@ -94,10 +98,11 @@ static void print_bar_stats(const struct hv_bar_state *bar, gpa_t unused)
     (void)unused;
     log_line(
         "pci",
-        "00:%02x.0 %s %llu direct pages, %llu trapped reads, %llu writes, %llu failed, %llu rung",
-        bar->device->slot, bar_name(bar->index), (unsigned long long)range_direct_pages(bar),
-        (unsigned long long)bar->trapped_reads, (unsigned long long)bar->trapped_writes,
-        (unsigned long long)bar->callback_failures, (unsigned long long)bar->rings);
+        "00:%02x.%u %s %llu direct pages, %llu trapped reads, %llu writes, %llu failed, %llu rung",
+        bar->device->slot, bar->device->function, bar_name(bar->index),
+        (unsigned long long)range_direct_pages(bar), (unsigned long long)bar->trapped_reads,
+        (unsigned long long)bar->trapped_writes, (unsigned long long)bar->callback_failures,
+        (unsigned long long)bar->rings);
 }
 
 /* The BAR and range, or hole, that answer for a guest-physical address. */
@@ -108,8 +113,8 @@ static void print_owner(const struct hv_bar_state *bar, gpa_t gpa)
 
     if (!bar->live || offset >= bar->bytes)
         return;
-    log_line("pci", "%#llx is 00:%02x.0 %s + %#llx:", (unsigned long long)gpa.v, bar->device->slot,
-             bar_name(bar->index), (unsigned long long)offset);
+    log_line("pci", "%#llx is 00:%02x.%u %s + %#llx:", (unsigned long long)gpa.v, bar->device->slot,
+             bar->device->function, bar_name(bar->index), (unsigned long long)offset);
     range = range_find(bar, offset >> PAGE_SHIFT);
     if (range)
         print_range(bar, range);
@@ -122,8 +127,8 @@ static void for_each_bar(struct hv_device_host *host,
                          void (*print)(const struct hv_bar_state *bar, gpa_t gpa), gpa_t gpa)
 {
     lock_acquire(&host->lock);
-    for (unsigned slot = 0; slot < host->slot_end; slot++) {
-        struct hv_device *device = host->slot[slot];
+    for (unsigned place = 0; place < host->end; place++) {
+        struct hv_device *device = host->at[place];
 
         if (!device)
             continue;
@@ -141,9 +146,25 @@ void pci_print_bars(struct hv_device_host *host)
     for_each_bar(host, print_bar, GPA(0));
 }
 
+/* Of a device that offers any. The counters are read as they are just now. */
+static void print_interrupts(const struct hv_device *device)
+{
+    const struct capabilities *caps = device->capabilities;
+
+    if (caps && caps->at[CAPABILITY_MSI] + caps->at[CAPABILITY_MSIX] != 0)
+        log_line("pci", "00:%02x.%u %llu interrupts sent, %llu dropped", device->slot,
+                 device->function, (unsigned long long)caps->sent,
+                 (unsigned long long)caps->dropped);
+}
+
 void pci_print_stats(struct hv_device_host *host)
 {
     for_each_bar(host, print_bar_stats, GPA(0));
+    lock_acquire(&host->lock);
+    for (unsigned place = 0; place < host->end; place++)
+        if (host->at[place])
+            print_interrupts(host->at[place]);
+    lock_release(&host->lock);
 }
 
 void pci_print_owner(struct hv_device_host *host, gpa_t gpa)
