@@ -58,6 +58,7 @@ void screen_init(struct screen *screen, const struct screen_mode *mode, volatile
         .stride_pixels = mode->stride_pixels,
         .ink = pixel_of(INK_COLOUR, mode->format),
         .paper = pixel_of(PAPER_COLOUR, mode->format),
+        .is_rgb = mode->format == SCREEN_RGB,
         .scale = scale,
         .columns = mode->width / (FONT_CELL_WIDTH * scale),
         .rows = MIN(mode->height / (FONT_CELL_HEIGHT * scale), SCREEN_MAX_ROWS),
@@ -117,6 +118,25 @@ void screen_write(struct screen *screen, const char *text, size_t bytes)
     }
 }
 
+void screen_draw(struct screen *screen, const volatile uint32_t *pixels, uint32_t width,
+                 uint32_t height, uint32_t stride_bytes)
+{
+    const enum screen_format format = screen->is_rgb ? SCREEN_RGB : SCREEN_BGR;
+    const uint32_t columns = MIN(width, screen->width), lines = MIN(height, screen->height);
+
+    if (width != screen->picture_width || height != screen->picture_height)
+        fill(screen, 0, 0, screen->width, screen->height);
+    screen->picture_width = width;
+    screen->picture_height = height;
+    for (uint32_t line = 0; line < lines; line++) {
+        const volatile uint32_t *from = pixels + (uint64_t)line * (stride_bytes / PIXEL_BYTES);
+        volatile uint32_t *to = screen->pixels + (uint64_t)line * screen->stride_pixels;
+
+        for (uint32_t i = 0; i < columns; i++)
+            to[i] = pixel_of(from[i] & 0xffffff, format);
+    }
+}
+
 /* Owner: this file. `busy` keeps a fault in the frame buffer from being reported on it. */
 static struct screen the_screen;
 static bool started, busy;
@@ -149,5 +169,14 @@ void screen_text(const char *text, size_t bytes)
     if (!started || __atomic_exchange_n(&busy, true, __ATOMIC_ACQUIRE))
         return;
     screen_write(&the_screen, text, bytes);
+    __atomic_store_n(&busy, false, __ATOMIC_RELEASE);
+}
+
+void screen_picture(const volatile uint32_t *pixels, uint32_t width, uint32_t height,
+                    uint32_t stride_bytes)
+{
+    if (!started || __atomic_exchange_n(&busy, true, __ATOMIC_ACQUIRE))
+        return;
+    screen_draw(&the_screen, pixels, width, height, stride_bytes);
     __atomic_store_n(&busy, false, __ATOMIC_RELEASE);
 }

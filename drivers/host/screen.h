@@ -1,5 +1,5 @@
 /*
- * Owns:     a text console on the machine's linear frame buffer.
+ * Owns:     the machine's linear frame buffer: a text console on it, and pictures.
  * Promises: draws only inside the picture, with 32-bit stores in ascending order and never a read, so that a
  *           write-combining mapping serves it best. Text runs from top to bottom and starts again at the top:
  *           nothing is copied, and the empty line ahead tells where the newest text is. A screen that cannot be
@@ -33,9 +33,11 @@ struct screen {
     volatile uint32_t *pixels;
     uint32_t width, height, stride_pixels;
     uint32_t ink, paper;
-    unsigned scale;         /* pixels of a dot */
-    unsigned columns, rows; /* of text */
-    unsigned column, row;   /* where the next character goes */
+    bool is_rgb;                            /* red comes in the lowest byte */
+    uint32_t picture_width, picture_height; /* the last that was drawn; 0: none yet */
+    unsigned scale;                         /* pixels of a dot */
+    unsigned columns, rows;                 /* of text */
+    unsigned column, row;                   /* where the next character goes */
     uint16_t used[SCREEN_MAX_ROWS];
 };
 
@@ -50,6 +52,13 @@ void screen_init(struct screen *screen, const struct screen_mode *mode, volatile
 /* '\n' goes on to the next line, '\r' is nothing, what is not printable ASCII looks like '?'. */
 void screen_write(struct screen *screen, const char *text, size_t bytes);
 
+/*
+ * A picture of 32-bit pixels, blue in the lowest byte, from the top left and cut to the screen. One
+ * of another size than the one before gets an empty screen first.
+ */
+void screen_draw(struct screen *screen, const volatile uint32_t *pixels, uint32_t width,
+                 uint32_t height, uint32_t stride_bytes);
+
 /* ---- the machine's screen ---- */
 
 /* Map the frame buffer write-combining and clear it. False: the screen stays off, and the log says why. */
@@ -57,5 +66,9 @@ bool screen_start(const struct screen_mode *mode);
 
 /* screen_write() on it. Without a screen, and inside itself (a fault while drawing), it does nothing. */
 void screen_text(const char *text, size_t bytes);
+
+/* screen_draw() on it, likewise. */
+void screen_picture(const volatile uint32_t *pixels, uint32_t width, uint32_t height,
+                    uint32_t stride_bytes);
 
 #endif

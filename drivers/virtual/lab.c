@@ -7,17 +7,12 @@
 #define LAB_REVISION   1u
 #define LAB_BASE_CLASS 0xffu /* fits no defined class */
 
-/* What the BARs read after all ones were written (PCI Local Bus 3.0, 6.2.5.1). */
-#define PROBE_64BIT        0x4u
-#define PROBE_PREFETCHABLE 0x8u
-#define PROBE_LOW(bytes)   ((uint32_t)(0 - (uint64_t)(bytes)))
-#define PROBE_HIGH(bytes)  ((uint32_t)((0 - (uint64_t)(bytes)) >> 32))
-#define SECTION_BYTES      (LAB_BAR2_PAGES * PAGE_BYTES)
+#define SECTION_BYTES  (LAB_BAR2_PAGES * PAGE_BYTES)
 #define SECTION_ALL_RIGHTS \
     (HV_SECTION_QUERY | HV_SECTION_MAP_READ | HV_SECTION_MAP_WRITE | HV_SECTION_MAP_EXECUTE)
 
-/* Owner: this file. One lab per machine; only its device's callbacks touch it. */
-static struct lab the_lab;
+/* One lab per machine: its sections have names. */
+static bool is_there;
 
 /* ---- registers ---- */
 
@@ -256,11 +251,6 @@ static hv_status_t lab_start(void *context)
     return status;
 }
 
-static void lab_stop(void *context)
-{
-    (void)context;
-}
-
 /* ---- power-on and tear-down ---- */
 
 hv_status_t lab_fill(struct section *section, uint64_t offset, uint64_t bytes, uint64_t seed)
@@ -318,12 +308,16 @@ static void close_handles(struct lab *lab)
 static hv_status_t lab_initialize(void *context)
 {
     struct lab *lab = context;
-    hv_status_t status = make_section(&lab->section[LAB_SECTION_MAIN], "lab.main", 1);
+    hv_status_t status;
 
+    if (is_there)
+        return HV_E_BUSY;
+    status = make_section(&lab->section[LAB_SECTION_MAIN], "lab.main", 1);
     if (status == HV_OK)
         status = make_section(&lab->section[LAB_SECTION_ALT], "lab.alt", 2);
     if (status != HV_OK)
         close_handles(lab); /* a failed power-on is not torn down */
+    is_there = status == HV_OK;
     return status;
 }
 
@@ -331,8 +325,13 @@ static hv_status_t lab_set_configuration(void *context, uint32_t count, const ch
 {
     struct lab *lab = context;
     struct hv_section_backing backing = {.kind = HV_BACKING_PHYSICAL};
+    hv_status_t status = hv_msi_offer(lab->device, LAB_MSI_VECTORS);
     const char *problem = NULL;
 
+    if (status == HV_OK)
+        status = hv_express_offer(lab->device);
+    if (status != HV_OK)
+        return status;
     for (uint32_t i = 0; i < count; i++)
         if (!lab_parse_option(lab, strings[i])) {
             log_line("lab", "option \"%s\" is not understood", strings[i]);
@@ -357,12 +356,6 @@ static hv_status_t lab_set_configuration(void *context, uint32_t count, const ch
                              "lab.window", 0, HV_PAGE_READWRITE, HV_SEC_COMMIT, &backing);
 }
 
-static void probe_64bit(uint32_t *probed, uint64_t bytes, uint32_t kind)
-{
-    probed[0] = PROBE_LOW(bytes) | PROBE_64BIT | kind;
-    probed[1] = PROBE_HIGH(bytes);
-}
-
 static hv_status_t lab_get_details(void *context, struct hv_pnp_id *id, uint32_t bar_count,
                                    uint32_t *probed_bars)
 {
@@ -375,11 +368,11 @@ static hv_status_t lab_get_details(void *context, struct hv_pnp_id *id, uint32_t
                              .subsystem_vendor = LAB_VENDOR_ID,
                              .subsystem = LAB_DEVICE_ID};
     memset(probed_bars, 0, bar_count * sizeof(*probed_bars));
-    probe_64bit(&probed_bars[HV_BAR0], PAGE_BYTES, 0);
-    probe_64bit(&probed_bars[HV_BAR2], SECTION_BYTES, PROBE_PREFETCHABLE);
+    hv_bar_describe(probed_bars, HV_BAR0, PAGE_BYTES, HV_BAR_64BIT);
+    hv_bar_describe(probed_bars, HV_BAR2, SECTION_BYTES, HV_BAR_64BIT | HV_BAR_PREFETCHABLE);
     if (lab->bar4_bytes != 0)
-        probe_64bit(&probed_bars[HV_BAR4], lab->bar4_bytes, PROBE_PREFETCHABLE);
-    probed_bars[HV_BAR_ROM] = PROBE_LOW(LAB_ROM_BYTES);
+        hv_bar_describe(probed_bars, HV_BAR4, lab->bar4_bytes, HV_BAR_64BIT | HV_BAR_PREFETCHABLE);
+    hv_bar_describe(probed_bars, HV_BAR_ROM, LAB_ROM_BYTES, HV_BAR_MEMORY);
     return HV_OK;
 }
 
@@ -391,23 +384,7 @@ static void lab_teardown(void *context)
         lab); /* what the guest made is left to the hypervisor, which says so in its log */
     lab_unmap_all(lab);
     close_handles(lab);
-    lab->in_use = false;
-}
-
-static hv_status_t lab_read_config(void *context, uint32_t offset, uint32_t *value)
-{
-    (void)context;
-    (void)offset;
-    *value = 0;
-    return HV_OK;
-}
-
-static hv_status_t lab_write_config(void *context, uint32_t offset, uint32_t value)
-{
-    (void)context;
-    (void)offset;
-    (void)value;
-    return HV_OK;
+    is_there = false;
 }
 
 static const struct hv_device_ops lab_ops = {
@@ -416,31 +393,12 @@ static const struct hv_device_ops lab_ops = {
     .set_configuration = lab_set_configuration,
     .get_details = lab_get_details,
     .start = lab_start,
-    .stop = lab_stop,
+    .stop = hv_device_no_action,
     .teardown = lab_teardown,
-    .read_config_space = lab_read_config,
-    .write_config_space = lab_write_config,
+    .read_config_space = hv_device_config_zero,
+    .write_config_space = hv_device_config_ignore,
     .read_intercepted_memory = lab_read,
     .write_intercepted_memory = lab_write,
 };
 
-hv_status_t lab_create(struct hv_device_host *host, uint32_t option_count,
-                       const char *const *options, struct hv_device **device)
-{
-    static const struct hv_guid class_id = {"barvisor lab    "};
-    static const struct hv_guid instance_id = {"barvisor lab   0"};
-    hv_status_t status;
-
-    if (the_lab.in_use)
-        return HV_E_BUSY;
-    memset(&the_lab, 0, sizeof(the_lab));
-    the_lab.in_use = true;
-    the_lab.host = host;
-    status = hv_device_create(host, HV_DEVICE_PCI, &class_id, &instance_id, &lab_ops, &the_lab,
-                              option_count, options, &the_lab.device);
-    if (status != HV_OK)
-        the_lab.in_use = false;
-    else
-        *device = the_lab.device;
-    return status;
-}
+HV_DEVICE_MODEL(lab_model, .name = "lab", .ops = &lab_ops, .context_bytes = sizeof(struct lab));

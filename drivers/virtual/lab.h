@@ -6,6 +6,8 @@
  * Needs:    hv/pci/device.h, hv/pci/inspect.h, lab_regs.h.
  * Never:    on a machine whose guest is not trusted: it creates sections over any device window.
  *
+ * One per machine: a second one's initialize is HV_E_BUSY.
+ *
  * Options (words of the configuration's `device` line):
  *   bar4=<MiB>      BAR4, resizable from 1 MiB to that size (a power of two)
  *   window=<hex>    a physical window that starts here becomes section 2
@@ -16,10 +18,6 @@
 
 #include "drivers/virtual/lab_regs.h"
 #include "hv/pci/device.h"
-
-/* Put the lab on the bus. There is one per machine: HV_E_BUSY. Else as hv_device_create(). */
-hv_status_t lab_create(struct hv_device_host *host, uint32_t option_count,
-                       const char *const *options, struct hv_device **device) MUST_CHECK;
 
 /* ---- shared by lab*.c ---- */
 
@@ -58,9 +56,8 @@ struct lab_hook {
 };
 
 struct lab {
-    bool in_use;
     struct hv_device *device;
-    struct hv_device_host *host;
+    struct hv_device *added[LAB_DEVICES]; /* by DEVICE_ADD; NULL: free place */
     struct hv_device *neighbour[LAB_NEIGHBOURS];
     unsigned neighbours;               /* how many there are */
     hv_handle_t section[LAB_SECTIONS]; /* LAB_SECTION_*; 0: not there */

@@ -179,6 +179,11 @@ static hv_status_t (*const commands[])(struct lab *lab) = {
     [LAB_CMD_DOORBELL_UNREGISTER] = lab_doorbell_unregister,
     [LAB_CMD_NEIGHBOURS] = lab_neighbours,
     [LAB_CMD_ACCESS_BYTES] = lab_access_bytes,
+    [LAB_CMD_RAISE] = lab_raise,
+    [LAB_CMD_MSI] = lab_message,
+    [LAB_CMD_DEVICE_ADD] = lab_device_add,
+    [LAB_CMD_DEVICE_REMOVE] = lab_device_remove,
+    [LAB_CMD_DEVICE_SEEN] = lab_device_seen,
 };
 
 void lab_command(struct lab *lab, uint32_t command)

@@ -16,13 +16,16 @@
 
 #define LAB_SELECTOR_SELF 0u
 
-/* Any other selector is something that is no device: the API must tell without following the pointer. */
+/* A selector that stands for nothing is something that is no device: the API must tell without following the pointer. */
 static inline struct hv_device *device_arg(const struct lab *lab, unsigned i)
 {
     static const uint64_t not_a_device;
 
     if (lab->arg[i] == LAB_SELECTOR_SELF)
         return lab->device;
+    if (lab->arg[i] - LAB_SELECTOR_ADDED < LAB_DEVICES &&
+        lab->added[lab->arg[i] - LAB_SELECTOR_ADDED])
+        return lab->added[lab->arg[i] - LAB_SELECTOR_ADDED];
     return (struct hv_device *)(uintptr_t)&not_a_device;
 }
 
@@ -77,6 +80,11 @@ hv_status_t lab_doorbell_register(struct lab *lab) MUST_CHECK;
 hv_status_t lab_doorbell_unregister(struct lab *lab) MUST_CHECK;
 hv_status_t lab_neighbours(struct lab *lab) MUST_CHECK;
 hv_status_t lab_access_bytes(struct lab *lab) MUST_CHECK;
+hv_status_t lab_raise(struct lab *lab) MUST_CHECK;
+hv_status_t lab_message(struct lab *lab) MUST_CHECK;
+hv_status_t lab_device_add(struct lab *lab) MUST_CHECK;
+hv_status_t lab_device_remove(struct lab *lab) MUST_CHECK;
+hv_status_t lab_device_seen(struct lab *lab) MUST_CHECK;
 
 hv_status_t lab_view_map(struct lab *lab) MUST_CHECK;
 hv_status_t lab_view_unmap(struct lab *lab) MUST_CHECK;

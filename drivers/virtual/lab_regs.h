@@ -39,7 +39,7 @@
 #define LAB_SCRATCH_BYTES 0x100
 
 #define LAB_MAGIC_VALUE   0x3142414cu /* "LAB1" */
-#define LAB_VERSION_VALUE 3u
+#define LAB_VERSION_VALUE 4u
 
 /*
  * An offset of BAR0 where nothing is, a write to a read-only register and a write to LAB_COMMAND that is not 4
@@ -223,23 +223,89 @@ enum lab_command {
     LAB_CMD_ACCESS_BYTES = 50,
     /*
      * How many other devices there shall be on the bus, at most LAB_NEIGHBOURS, else _1: they are added in the lowest
-     * free slots, and go again, the last first. Each is LAB_VENDOR_ID, LAB_NEIGHBOUR_ID and has six 32-bit BARs of 4 KiB, whose bytes
-     * read as their offset.
+     * free slots, and go again, the last first. Each is of LAB_KIND_PLAIN.
      */
     LAB_CMD_NEIGHBOURS = 51,
+
+    /* ---- interrupts, and devices that come and go ---- */
+
+    LAB_CMD_RAISE = 52, /* hv_interrupt_raise: device selector, vector */
+    LAB_CMD_MSI = 53,   /* hv_guest_msi_deliver: device selector, address, data */
+    /*
+     * hv_device_add: the model's name in two words, 16 characters, the first in the lowest byte, 0 behind the last; slot << 8 |
+     * function, or LAB_PLACE_ANY; an option, likewise in two words, or 0 -> selector of the device, LAB_SELECTOR_ADDED and
+     * up. No place in the lab's table of LAB_DEVICES: HV_E_QUOTA.
+     */
+    LAB_CMD_DEVICE_ADD = 54,
+    LAB_CMD_DEVICE_REMOVE = 55, /* hv_device_destroy: device selector */
+    LAB_CMD_DEVICE_SEEN = 56,   /* selector of a neighbour, else HV_E_NOT_FOUND -> LAB_SEEN_* */
 };
 
-#define LAB_NONE_DONE            (~0ull)
-#define LAB_BATCH_OPS            128u
-#define LAB_IO_WINDOW            (1ull << 63) /* IO_MAP: what is added counts from section 2's first byte */
-#define LAB_MAPPINGS             1088u /* more than a device may have apertures (1024) */
-#define LAB_BUFFER_BYTES         0x2000u
-#define LAB_PAUSE_DEPTH          16u
-#define LAB_PAUSE_FOR_GOOD       (~0ull)
-#define LAB_ROM_BYTES            0x10000u
-#define LAB_NEIGHBOURS           11u
-#define LAB_BAR4_ACCESS_BYTES    64u
-#define LAB_ROM_ACCESS_BYTES     16u
+#define LAB_NONE_DONE         (~0ull)
+#define LAB_BATCH_OPS         128u
+#define LAB_IO_WINDOW         (1ull << 63) /* IO_MAP: what is added counts from section 2's first byte */
+#define LAB_MAPPINGS          1088u        /* more than a device may have apertures (1024) */
+#define LAB_BUFFER_BYTES      0x2000u
+#define LAB_PAUSE_DEPTH       16u
+#define LAB_PAUSE_FOR_GOOD    (~0ull)
+#define LAB_ROM_BYTES         0x10000u
+#define LAB_NEIGHBOURS        11u
+#define LAB_BAR4_ACCESS_BYTES 64u
+#define LAB_ROM_ACCESS_BYTES  16u
+
+#define LAB_SELECTOR_ADDED    0x100u
+#define LAB_DEVICES           64u
+#define LAB_PLACE_ANY         (~0ull)
+#define LAB_MSI_VECTORS       16u /* that the lab offers; its PCI Express capability has a reset */
+
+/*
+ * The model "neighbour", LAB_VENDOR_ID and LAB_NEIGHBOUR_ID; its option is a kind, which the guest reads as its subsystem. A
+ * trapped read gives the offset, but for "io".
+ *
+ *   plain  six 32-bit BARs of 4 KiB
+ *   nvme   BAR0 64 KiB with an MSI-X table and its pending bits, BAR2 16 MiB, BAR4 16 KiB, all 64-bit
+ *   io     BAR0, BAR1, BAR2 of 4, 8 and 256 ports, BAR3 of 16 bytes of memory, a ROM of 2 KiB: the first 256 bytes of
+ *          each keep what is written
+ *   huge   BAR0 64 GiB, 64-bit
+ *   w1c    BAR0 4 KiB; in config space LAB_W1C_REGISTER, all ones at first, whose bits are cleared by writing 1, and behind it
+ *          LAB_W1C_PLAIN, 0 at first, which keeps what is written; D3hot
+ *   cmb    BAR0 64 KiB, BAR2 16 MiB: a drive's controller memory buffer, WRITEABLE, with a ring of LAB_CMB_ENTRIES at its
+ *          start. A write of 4 bytes to LAB_CMB_DOORBELL, which is a doorbell of the device, or of any length to
+ *          LAB_CMB_TRAPPED, which is not, makes it fetch the next entry, and as many bytes of data from where LAB_CMB_DATA_WORD
+ *          of the entry says, a multiple of them. BAR0 begins with what it fetched last: entry, data
+ *
+ * nvme, huge, w1c and cmb are PCI Express with function-level reset.
+ */
+#define LAB_KIND_PLAIN      0
+#define LAB_KIND_NVME       1
+#define LAB_KIND_IO         2
+#define LAB_KIND_HUGE       3
+#define LAB_KIND_W1C        4
+#define LAB_KIND_CMB        5
+
+#define LAB_NVME_TABLE      0x5200u
+#define LAB_NVME_PENDING    0xd600u
+#define LAB_NVME_VECTORS    129u
+#define LAB_W1C_REGISTER    0xc0u
+#define LAB_W1C_PLAIN       0xc4u
+#define LAB_CMB_BYTES       0x1000000u
+#define LAB_CMB_ENTRIES     1024u
+#define LAB_CMB_ENTRY_BYTES 64u
+#define LAB_CMB_DATA_WORD   3u /* of 8 bytes */
+#define LAB_CMB_DOORBELL    0x1000u
+#define LAB_CMB_TRAPPED     0x1008u
+
+/* What its callbacks saw: how many accesses, and the last one. */
+#define LAB_SEEN_READS           0
+#define LAB_SEEN_WRITES          1
+#define LAB_SEEN_BAR             2
+#define LAB_SEEN_OFFSET          3
+#define LAB_SEEN_LENGTH          4
+#define LAB_SEEN_VALUE           5 /* of the last write */
+#define LAB_SEEN_CONFIG          6 /* writes to config space, those to dwords of the core's too */
+#define LAB_SEEN_CONFIG_OFFSET   7 /* and byte enables, from bit 32 on */
+#define LAB_SEEN_CONFIG_VALUE    8
+#define LAB_SEEN_RESETS          9
 
 #define LAB_TRAP_LOG             64u /* TRAP_GET of anything older or not yet recorded: HV_E_NOT_FOUND */
 
