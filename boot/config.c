@@ -149,7 +149,7 @@ static const char *device_parse(struct config *config, char *value)
     if (word == NULL || !is_device_name(word))
         return "a device name of lower-case letters, digits and '-', such as lab";
     if (config->device_count == CONFIG_MAX_DEVICES)
-        return "at most 8 devices";
+        return "at most 32 devices";
 
     struct config_device *device = &config->device[config->device_count++];
     device->name = word;

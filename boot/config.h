@@ -26,7 +26,7 @@
 
 #include "hv/base/types.h"
 
-#define CONFIG_MAX_DEVICES       8u
+#define CONFIG_MAX_DEVICES       32u
 #define CONFIG_MAX_OPTIONS       8u
 #define CONFIG_MAX_PATH_BYTES    255u /* without the NUL */
 #define CONFIG_MAX_RAM_MIB       (1u << 20)

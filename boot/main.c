@@ -6,15 +6,16 @@
 #include "boot/hostdev.h"
 #include "boot/memory.h"
 #include "drivers/host/uart.h"
-#include "drivers/virtual/lab.h"
 #include "hv/base/assert.h"
 #include "hv/base/direct.h"
-#include "hv/base/string.h"
 #include "hv/console/report.h"
 #include "hv/mem/frames.h"
 #include "hv/mem/section.h"
 #include "hv/pci/bus.h"
+#include "hv/pci/config.h"
 #include "hv/pci/inspect.h"
+#include "hv/vm/acpi.h"
+#include "hv/vm/alarm.h"
 #include "hv/vm/backend.h"
 #include "hv/vm/create.h"
 #include "hv/vm/host_irq.h"
@@ -32,6 +33,8 @@
 #define BOCHS_SHUTDOWN_PORT  0x8900u
 #define QEMU_DEBUG_EXIT_PORT 0x501u
 
+#define MODELS_TEXT_BYTES    256u
+
 extern const uint8_t build_id_start[] __attribute__((visibility("hidden")));
 extern const uint8_t build_id_end[] __attribute__((visibility("hidden")));
 
@@ -45,6 +48,11 @@ static struct hv_device_host *host;
 /* The backends, in the order in which they are tried. */
 static const struct backend *const backends[] = {&vmx_backend, &svm_backend};
 const struct backend *hv_backend;
+
+const void *cpu_current(void)
+{
+    return &boot_cpu;
+}
 
 uint64_t bench_clock(void)
 {
@@ -123,33 +131,81 @@ static void choose_backend(void)
     need(hv_backend->cpu_enable(), "boot", "no memory for the CPU's virtualisation state");
 }
 
-static void create_lab(const struct config_device *config)
+/* The end of a boot whose configuration names a device that is none. */
+NORETURN static void give_up_device(const char *name)
+{
+    const struct hv_device_model *model = NULL;
+    char sentence[MODELS_TEXT_BYTES];
+    size_t used;
+
+    log_line("boot", "\\barvisor.cfg: device %s does not exist", name);
+    used = (size_t)format(sentence, sizeof(sentence), "the devices are:");
+    while ((model = model_next(model)) != NULL && used < sizeof(sentence))
+        used += (size_t)format(sentence + used, sizeof(sentence) - used, " %s", model->name);
+    give_up("boot", sentence);
+}
+
+static void create_device(const struct config_device *config)
 {
     struct hostdev_options options;
     struct hv_device *device;
+    hv_status_t status;
 
     hostdev_resolve(config, &options);
-    need(lab_create(host, options.count, options.option, &device), "lab",
-         "the lab device cannot be made: check its options in \\barvisor.cfg and the machine's "
-         "memory");
+    if (!model_find(config->name))
+        give_up_device(config->name);
+    status = hv_device_add(host, config->name, options.count, options.option, &device);
+    if (status != HV_OK)
+        log_line("boot", "\\barvisor.cfg: device %s", config->name);
+    need(
+        status, "boot",
+        "this device cannot be made: check its options in \\barvisor.cfg and the machine's memory");
 }
 
 static void create_devices(const struct config *config)
 {
-    need(hv_device_host_create(&vm, 0, &host), "pci", "the virtual PCI bus cannot be made");
-    for (unsigned i = 0; i < config->device_count; i++) {
-        if (strcmp(config->device[i].name, "lab") != 0) {
-            log_line("boot", "\\barvisor.cfg: device %s does not exist", config->device[i].name);
-            give_up("boot", "the devices are: lab");
-        }
-        create_lab(&config->device[i]);
-    }
+    need(hv_device_host_create(&vm, HV_HOST_ENFORCE_BUS_MASTER, &host), "pci",
+         "the virtual PCI bus cannot be made");
+    for (unsigned i = 0; i < config->device_count; i++)
+        create_device(&config->device[i]);
     need(hv_device_host_start(host), "pci", "a device refused to start");
+}
+
+/* Guest-physical memory for BARs, as hv/pci puts them there; the ports too. */
+static void build_acpi_tables(void)
+{
+    struct acpi_platform platform = {.cpus = 1, .ecam_base = PCI_ECAM_BASE};
+    void *tables = vm_ram_pointer(&vm, GPA(ACPI_TABLES_GPA), ACPI_TABLES_BYTES);
+
+    for (unsigned space = PCI_SPACE_IO; space <= PCI_SPACE_MEM64; space++) {
+        struct pci_window window = pci_window(&vm, (enum pci_space)space);
+
+        platform.window[space] = (struct acpi_window){window.start, window.end};
+    }
+    if (!tables || !acpi_tables_build(tables, ACPI_TABLES_BYTES, ACPI_TABLES_GPA, &platform))
+        give_up("vm", "there is no room for ACPI tables below 1 MiB: give the guest more RAM");
+}
+
+/* The guest's RAM but for the tables. */
+static unsigned list_ram(struct loader_ram *to)
+{
+    const uint64_t tables = ACPI_TABLES_GPA, behind = ACPI_TABLES_GPA + ACPI_TABLES_BYTES;
+    unsigned count = 0;
+
+    for (const struct vm_ram *ram = vm.ram; ram < vm.ram + vm.ram_count; ram++) {
+        uint64_t start = ram->gpa.v, end = start + ram->bytes, above = MAX(start, behind);
+
+        if (start < tables)
+            to[count++] = (struct loader_ram){start, MIN(end, tables) - start, ram->host};
+        if (end > behind)
+            to[count++] = (struct loader_ram){above, end - above, ram->host + (above - start)};
+    }
+    return count;
 }
 
 static void load_guest(const struct boot_info *boot)
 {
-    struct loader_ram ram[VM_MAX_RAM];
+    struct loader_ram ram[VM_MAX_RAM + 1];
     struct loader_entry entry;
     struct loader_image image = {
         .elf = direct(HPA((uint64_t)(uintptr_t)boot->guest.bytes)),
@@ -158,11 +214,13 @@ static void load_guest(const struct boot_info *boot)
         .module = boot->module.bytes ? direct(HPA((uint64_t)(uintptr_t)boot->module.bytes)) : NULL,
         .module_bytes = boot->module.size_bytes,
         .ram = ram,
-        .ram_count = vm.ram_count};
+        .ram_count = list_ram(ram),
+        .rsdp = ACPI_TABLES_GPA,
+        .tables = ACPI_TABLES_GPA,
+        .tables_bytes = ACPI_TABLES_BYTES};
     const char *refused;
 
-    for (unsigned i = 0; i < vm.ram_count; i++)
-        ram[i] = (struct loader_ram){vm.ram[i].gpa.v, vm.ram[i].bytes, vm.ram[i].host};
+    build_acpi_tables();
     refused = loader_load_pvh(&image, &entry);
     if (refused) {
         log_line("boot", "%s is refused: %s", boot->config.guest, refused);
@@ -204,7 +262,9 @@ static void finish(const struct boot_info *boot, uint64_t entry_ticks, uint64_t 
              (unsigned long long)(entry_ticks - boot->start_ticks));
     hv_device_host_destroy(host);
     log_line("vm", "stopped: %s (code %u)", vm_stop_text(vm.stop), vm.exit_code);
-    machine_stop(vm.stop != VM_STOP_GUEST_EXIT || vm.exit_code != 0);
+    /* Nothing starts the guest again after a reset, so that is no end that anybody wanted. */
+    machine_stop(vm.stop != VM_STOP_POWER_OFF &&
+                 (vm.stop != VM_STOP_GUEST_EXIT || vm.exit_code != 0));
 }
 
 void hv_main(struct boot_info *boot)
@@ -222,6 +282,8 @@ void hv_main(struct boot_info *boot)
     log_line("boot", "%u CPU%s, one is used; ACPI %s; screen %ux%u", boot->cpu_count,
              boot->cpu_count == 1 ? "" : "s", boot->acpi_rsdp ? "present" : "absent",
              boot->screen.width, boot->screen.height);
+    if (!alarm_init())
+        log_line("vm", "no local APIC that is on: a guest that sleeps is waited for without rest");
     choose_backend();
     section_set_physical_limit(1ull << hv_caps.physical_bits);
     hostdev_find(boot);

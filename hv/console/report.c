@@ -110,13 +110,14 @@ void report_stop(const struct vm *vm)
     struct guest_paging paging;
     bool memory;
 
-    if (vm->stop == VM_STOP_GUEST_EXIT)
+    if (vm->stop == VM_STOP_GUEST_EXIT || vm->stop == VM_STOP_POWER_OFF)
         return;
     memory = exit->reason == HV_EXIT_MEMORY;
     hv_backend->state_get(vm->vp, &state);
     paging = vp_paging(&state);
     log_line("vm", "VM %u: %s", vm->id, vm_stop_text(vm->stop));
-    if (vm->stop != VM_STOP_PAUSED) /* that one comes between two exits */
+    /* Those come between two exits, or from a port's handler. */
+    if (vm->stop != VM_STOP_PAUSED && vm->stop != VM_STOP_RESET)
         log_line("vm", "  exit: %s (raw reason %#x, info %#llx)", hv_exit_name(exit->reason),
                  exit->raw_reason, ULL(exit->raw_info));
     if (memory)

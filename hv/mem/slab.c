@@ -6,7 +6,7 @@
 #include "hv/mem/frames.h"
 
 #define RECORD_ALIGN     16u
-#define RECORD_MAX_BYTES 1024u
+#define RECORD_MAX_BYTES 2000u /* two in a page */
 #define WORD_BITS        64u
 #define FREE_WORDS       4u /* a page of the smallest records: fewer than 256 */
 

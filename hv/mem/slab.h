@@ -4,7 +4,7 @@
  *           except one that is kept warm while no other page has a free record; a double free and a
  *           foreign free are asserted.
  * Needs:    hv_frames and the direct map.
- * Never:    records larger than 1024 bytes.
+ * Never:    records larger than 2000 bytes.
  */
 #ifndef HV_MEM_SLAB_H
 #define HV_MEM_SLAB_H
