@@ -4,8 +4,8 @@
 #include "hv/base/bits.h"
 #include "hv/base/string.h"
 #include "hv/mem/window.h"
+#include "hv/pci/bus.h"
 #include "hv/pci/inspect.h"
-#include "hv/pci/doorbell.h"
 
 #define CLOCK_STEP 10u
 
@@ -62,14 +62,6 @@ bool vm_ram_overlaps(const struct vm *vm, gpa_t gpa, uint64_t bytes)
     return false;
 }
 
-hv_status_t vm_port_register(struct vm *vm, const struct vm_port *port)
-{
-    if (vm->port_count == VM_MAX_PORTS)
-        return HV_E_QUOTA;
-    vm->port[vm->port_count++] = *port;
-    return HV_OK;
-}
-
 void vm_flush(struct vm *vm, struct pt_flush *flush)
 {
     ASSERT(!lock_is_held(&vm->tables_lock));
@@ -96,6 +88,13 @@ hv_status_t hv_effective_memtype(struct vp *vp, gva_t gva, struct hv_memtype_rep
     *report = fake_vm_report;
     report->gpa = GPA(gva.v);
     return HV_OK;
+}
+
+const void *cpu_current(void)
+{
+    static _Thread_local char cpu;
+
+    return &cpu;
 }
 
 uint64_t bench_clock(void)
@@ -157,7 +156,7 @@ void fake_vm_write(struct vm *vm, uint64_t gpa, unsigned bytes, uint64_t value)
     if (!handler)
         return;
     value &= ones_of(bytes);
-    if (!IS_ALIGNED(offset, bytes) || handler->write_whole != doorbell_write) {
+    if (!IS_ALIGNED(offset, bytes) || handler->write_whole == handler->write) {
         handler->write(handler->owner, offset, bytes, value);
         return;
     }
@@ -168,17 +167,9 @@ void fake_vm_write(struct vm *vm, uint64_t gpa, unsigned bytes, uint64_t value)
         fake_vm_way = FAKE_RANG;
 }
 
-static const struct vm_port *find_port(const struct vm *vm, uint16_t port)
-{
-    for (unsigned i = 0; i < vm->port_count; i++)
-        if ((uint16_t)(port - vm->port[i].first) < vm->port[i].count)
-            return &vm->port[i];
-    return NULL;
-}
-
 uint32_t fake_vm_in(struct vm *vm, uint16_t port, unsigned bytes)
 {
-    const struct vm_port *range = find_port(vm, port);
+    const struct vm_port *range = vm_port_find(vm, port);
     uint32_t value = UINT32_MAX;
 
     if (range)
@@ -188,7 +179,7 @@ uint32_t fake_vm_in(struct vm *vm, uint16_t port, unsigned bytes)
 
 void fake_vm_out(struct vm *vm, uint16_t port, unsigned bytes, uint32_t value)
 {
-    const struct vm_port *range = find_port(vm, port);
+    const struct vm_port *range = vm_port_find(vm, port);
 
     if (range)
         range->out(range->owner, (uint16_t)(port - range->first), bytes, value);

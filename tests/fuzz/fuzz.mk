@@ -31,7 +31,7 @@ $(FUZZ_DIR)/%.o: %.c Makefile | packages
 define fuzz_rule
 $(FUZZ_DIR)/fuzz_$(1): $(patsubst %.c,$(FUZZ_DIR)/%.o,$(sort tests/fuzz/fuzz_$(1).c tests/fake/host.c $(fuzz_$(1)_SRCS)))
 	$$(say) link $$@
-	$$(Q)$$(FUZZ_CC) -fsanitize=fuzzer,address,undefined $$^ -lcmocka $$(fuzz_$(1)_LIBS) -o $$@
+	$$(Q)$$(FUZZ_CC) -fsanitize=fuzzer,address,undefined $$^ $$(HOST_LDFLAGS) -lcmocka $$(fuzz_$(1)_LIBS) -o $$@
 endef
 $(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
 

@@ -329,7 +329,7 @@ void duel_open(const struct duel_config *config)
     alarm(0);
     listen();
     break_memory();
-    world.frames = hv_frames.free_pages;
+    world.frames = hv_frames.free_pages + 1; /* the host has one */
     if (!has_module)
         section_add_module(0, HPA(DUEL_MODULE_BASE), MODULE_PAGES * PAGE_BYTES - 5);
     has_module = true;

@@ -7,7 +7,7 @@ uint64_t bar0, bar2, bar4;
 
 hv_status_t make_lab(uint32_t count, const char *const *options)
 {
-    return lab_create(world.host, count, options, &lab);
+    return hv_device_add(world.host, "lab", count, options, &lab);
 }
 
 void lab_up(uint32_t count, const char *const *options)

@@ -147,7 +147,17 @@ static hv_status_t on_write(void *context, enum hv_bar bar, uint64_t offset, uin
     return probe->access;
 }
 
-static const struct hv_device_ops probe_ops = {
+static void on_reset(void *context)
+{
+    struct probe *probe = context;
+
+    see_access(probe, probe->last_bar, probe->last_offset, probe->last_length);
+    probe->resets++;
+    if (probe->in_reset)
+        probe->in_reset(probe);
+}
+
+const struct hv_device_ops probe_ops = {
     .version = HV_DEVICE_OPS_VERSION,
     .initialize = on_initialize,
     .set_configuration = on_configure,
@@ -159,6 +169,7 @@ static const struct hv_device_ops probe_ops = {
     .write_config_space = on_config_write,
     .read_intercepted_memory = on_read,
     .write_intercepted_memory = on_write,
+    .reset = on_reset,
 };
 
 /* ---- the world ---- */
@@ -232,14 +243,20 @@ void probe_bar32(struct probe *probe, enum hv_bar bar, uint32_t bytes)
     probe->probed[bar] = 0u - bytes;
 }
 
-hv_status_t probe_try_create(struct probe *probe)
+hv_status_t probe_create_at(struct probe *probe, unsigned slot, unsigned function)
 {
+    const struct hv_device_place place = {(uint8_t)slot, (uint8_t)function};
     static const struct hv_guid class_id = {{1, 2, 3}};
     static const char *const strings[] = {"a=1", "b"};
     struct hv_guid instance = {{0x10, (uint8_t)(probe - world.probe)}};
 
-    return hv_device_create(world.host, HV_DEVICE_PCI, &class_id, &instance, &probe_ops, probe, 2,
-                            strings, &probe->device);
+    return hv_device_create_at(world.host, place, &class_id, &instance, &probe_ops, probe, 2,
+                               strings, &probe->device);
+}
+
+hv_status_t probe_try_create(struct probe *probe)
+{
+    return probe_create_at(probe, HV_SLOT_ANY, 0);
 }
 
 struct hv_device *probe_create(struct probe *probe)

@@ -28,8 +28,9 @@ struct probe {
     void (*in_stop)(struct probe *probe);
     void (*in_teardown)(struct probe *probe);
     void (*in_write)(struct probe *probe);
+    void (*in_reset)(struct probe *probe);
     /* what was seen */
-    unsigned initialized, configured, started, stopped, torn_down, reads, writes;
+    unsigned initialized, configured, started, stopped, torn_down, reads, writes, resets;
     uint32_t string_count;
     enum hv_bar last_bar;
     uint64_t last_offset, last_length, last_value;
@@ -55,7 +56,9 @@ int world_close(void **state);
 void probe_bar64(struct probe *probe, enum hv_bar bar, uint64_t bytes);
 void probe_bar32(struct probe *probe, enum hv_bar bar, uint32_t bytes);
 
+extern const struct hv_device_ops probe_ops;
 hv_status_t probe_try_create(struct probe *probe);
+hv_status_t probe_create_at(struct probe *probe, unsigned slot, unsigned function);
 /* A probe with BAR0 of 256 bytes (32-bit) and BAR2 of 8 MiB (64-bit), unless BARs were chosen. */
 struct hv_device *probe_create(struct probe *probe);
 

@@ -95,7 +95,7 @@ static void model_start_info(struct loader_ram *model, uint64_t top)
     assert_int_equal(word(info, 8, 4), 0);
     assert_int_equal(word(info, 12, 4), image.module != NULL);
     assert_int_equal(word(info, 32, 8), image.rsdp);
-    assert_int_equal(word(info, 48, 4), RUNS);
+    assert_int_equal(word(info, 48, 4), RUNS + (image.tables_bytes != 0));
     assert_int_equal(word(info, 52, 4), 0);
 
     assert_true(length <= sizeof(cmdline));
@@ -103,15 +103,21 @@ static void model_start_info(struct loader_ram *model, uint64_t top)
     assert_string_equal(cmdline, image.cmdline);
     poke(model, word(info, 24, 8), cmdline, length);
 
-    for (unsigned i = 0; i < RUNS; i++) {
-        uint64_t place = word(info, 40, 8) + i * sizeof(map);
+    bool told = image.tables_bytes == 0;
+    for (unsigned i = 0; i < RUNS || !told; i++) {
+        uint64_t place = word(info, 40, 8) + (i + (told && image.tables_bytes != 0)) * sizeof(map);
+        bool here = !told && (i == RUNS || image.tables < ram[sorted[i]].gpa);
 
         peek(place, map, sizeof(map));
         poke(model, place, map, sizeof(map));
-        assert_int_equal(word(map, 0, 8), ram[sorted[i]].gpa);
-        assert_int_equal(word(map, 8, 8), ram[sorted[i]].bytes);
-        assert_int_equal(word(map, 16, 4), 1);
+        assert_int_equal(word(map, 0, 8), here ? image.tables : ram[sorted[i]].gpa);
+        assert_int_equal(word(map, 8, 8), here ? image.tables_bytes : ram[sorted[i]].bytes);
+        assert_int_equal(word(map, 16, 4), here ? 3 : 1);
         assert_int_equal(word(map, 20, 4), 0);
+        if (here) {
+            told = true;
+            i--;
+        }
     }
     if (image.module == NULL) {
         assert_int_equal(word(info, 16, 8), 0);

@@ -165,9 +165,10 @@ static void test_initial_addresses(void **state)
     assert_int_equal(bar_base(probe, HV_BAR1), MEM32 + MIB(1));
     assert_int_equal(bar_base(probe, HV_BAR2), MEM64);
     assert_int_equal(bar_base(probe, HV_BAR4), GIB(64ull));
-    assert_int_equal(bar_base(probe, HV_BAR_ROM), MEM32 + MIB(2));
-    assert_int_equal(bar_base(second, HV_BAR2), GIB(128ull));
-    assert_int_equal(config_read(1, PCI_CFG_ROM, 4), (uint32_t)(MEM32 + MIB(2)));
+    assert_int_equal(bar_base(probe, HV_BAR_ROM), MEM32 + 0x10000);
+    assert_int_equal(bar_base(second, HV_BAR0), MEM32 + 0x100); /* in the gap */
+    assert_int_equal(bar_base(second, HV_BAR2), MEM64 + MIB(8));
+    assert_int_equal(config_read(1, PCI_CFG_ROM, 4), (uint32_t)(MEM32 + 0x10000));
     assert_int_equal(world.vm.regions.count, WORLD_REGIONS); /* decode is off */
 }
 
@@ -237,7 +238,11 @@ static void test_malformed_bars(void **state)
         {0xffffffe4, 0},                            /* torn pair */
         {0xffffffe4, 0x7fffffff},                   /* torn pair */
         {0, 0, 0, 0, 0, 0xffffffe4},                /* no room for the upper half */
-        {0xfffffff9},                               /* 8 ports */
+        {0xffffffff},                               /* 2 ports, or a reserved bit */
+        {0xfffffff3},                               /* the reserved bit of I/O */
+        {0xfffffe01},                               /* 512 ports */
+        {0xff00ffe1},                               /* hole in the mask of ports */
+        {0x00000001},                               /* no mask at all */
         {0, 0, 0, 0, 0, 0, 0xfffffc00},             /* ROM of 1 KiB */
         {0xfffff000, 0, 0xfffff004, 0xffffffff, 6}, /* the first ones are fine */
     };

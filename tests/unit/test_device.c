@@ -65,7 +65,7 @@ static void test_create_statuses(void **state)
     fake_slab_fail(1);
     assert_int_equal(probe_try_create(second), HV_E_NO_MEMORY);
     assert_int_equal(hv_device_host_create(&world.vm, 0, &other), HV_E_ALREADY_EXISTS);
-    assert_int_equal(hv_device_host_create(&world.vm, 4, &other), HV_E_INVALID_PARAMETER_2);
+    assert_int_equal(hv_device_host_create(&world.vm, 8, &other), HV_E_INVALID_PARAMETER_2);
     assert_int_equal(hv_device_host_create(NULL, 0, &other), HV_E_INVALID_PARAMETER_1);
     assert_int_equal(hv_device_host_create(&world.vm, 0, NULL), HV_E_INVALID_PARAMETER_3);
     assert_int_equal(fake_slab_live(), records);

@@ -56,7 +56,7 @@ static void test_registers(void **state)
     assert_int_equal(callback_failures(), failures + 7);
     assert_int_equal(get(LAB_MAGIC, 4), LAB_MAGIC_VALUE);
 
-    for (uint32_t command = LAB_CMD_NEIGHBOURS + 1; command < 70; command++)
+    for (uint32_t command = LAB_CMD_DEVICE_SEEN + 1; command < 70; command++)
         assert_int_equal(RUN(command, 0), HV_E_NOT_SUPPORTED);
     assert_int_equal(RUN(0, 0), HV_E_NOT_SUPPORTED);
     assert_int_equal(RUN(0xffffffff, 0), HV_E_NOT_SUPPORTED);

@@ -478,6 +478,57 @@ static uint64_t random_below(uint64_t n)
     return (seed >> 11) % n;
 }
 
+static void tables_in_the_map(void **state)
+{
+    static const struct {
+        uint64_t at, bytes;
+    } places[] = {{0xA000, 0x1000}, {0x8000, 0x8000},  {0x8000, 1},
+                  {0xFFFF, 1},      {0x14000, 0x1000}, {GIB(4) - 0x1000, 0x1000}};
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(places); i++)
+        for (int wide = 0; wide < 2; wide++) {
+            struct file file = good_file(wide);
+
+            image.tables = places[i].at;
+            image.tables_bytes = places[i].bytes;
+            expect_good(&file);
+        }
+}
+
+static void tables_refused_with_a_reason(void **state)
+{
+    const char *over = "A segment lies over the ACPI tables";
+    const char *in_ram = "A run of guest RAM holds the ACPI tables";
+    const char *too_high = "The ACPI tables reach past 4 GiB";
+    struct file file = good_file(true);
+
+    (void)state;
+    image.tables = 0x8000;
+    image.tables_bytes = 0x8000;
+    set_p(&file, DATA, P_PADDR, 0x7000);
+    set_p(&file, DATA, P_MEMSZ, 0x1000);
+    expect_good(&file);
+    set_p(&file, DATA, P_MEMSZ, 0x1001);
+    expect_refused(&file, over);
+    set_p(&file, DATA, P_PADDR, 0xFFFF);
+    expect_refused(&file, over);
+    set_p(&file, DATA, P_PADDR, 0x10000);
+    expect_good(&file);
+
+    image.tables = 0x7FFF;
+    expect_refused(&file, in_ram);
+    image.tables = 0x8001; /* its end is in RAM */
+    expect_refused(&file, in_ram);
+    image.tables = GIB(4) - 0x7FFF;
+    expect_refused(&file, too_high);
+    image.tables = UINT64_MAX;
+    expect_refused(&file, too_high);
+    image.tables = 0x20000;
+    image.tables_bytes = UINT64_MAX;
+    expect_refused(&file, too_high);
+}
+
 static void mutate(struct file *file)
 {
     uint64_t pages = random_below(0x14) << 12;
@@ -544,6 +595,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(ram_off_the_page_grid, fresh_ram, drop_ram),
         cmocka_unit_test_setup_teardown(nothing_crosses_4_gib, fresh_ram, drop_ram),
         cmocka_unit_test_setup_teardown(ram_that_makes_no_sense, fresh_ram, drop_ram),
+        cmocka_unit_test_setup_teardown(tables_in_the_map, fresh_ram, drop_ram),
+        cmocka_unit_test_setup_teardown(tables_refused_with_a_reason, fresh_ram, drop_ram),
         cmocka_unit_test_setup_teardown(mutants, fresh_ram, drop_ram),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -102,6 +102,7 @@ static void test_flushes(void **state)
     vm_flush(&kit.vm, &flush);
     lock_release(&kit.vm.tables_lock);
     assert_false(enters());
+    kit.vm.stop = VM_STOP_NONE;
     resume_ok();
     assert_int_equal(kit.vm.generation, generation + 1);
     assert_true(enters());
@@ -116,6 +117,22 @@ static void test_first_cause_stays(void **state)
     assert_false(enters());
     assert_int_equal(kit.vm.stop, VM_STOP_HLT);
     assert_string_equal(vm_stop_text(VM_STOP_PAUSED), "paused by a device that did not resume it");
+}
+
+/* A VM that ends where no exit can tell: its next entry does. */
+static void test_end_at_entry(void **state)
+{
+    (void)state;
+    assert_true(enters());
+    vm_end_at_entry(&kit.vm, VM_STOP_RESET);
+    assert_false(enters());
+    assert_int_equal(kit.vm.stop, VM_STOP_RESET);
+    pause_ok(); /* nor is it another cause when it is paused besides */
+    assert_false(enters());
+    assert_int_equal(kit.vm.stop, VM_STOP_RESET);
+    vm_end_at_entry(&kit.vm, VM_STOP_HLT);
+    assert_int_equal(kit.vm.stop, VM_STOP_RESET);
+    assert_true(kit.vm.generation & VM_PAUSED);
 }
 
 /* ---- from inside a callback ---- */
@@ -227,6 +244,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_counter_is_guarded, kit_open, kit_close),
         cmocka_unit_test_setup_teardown(test_flushes, kit_open, kit_close),
         cmocka_unit_test_setup_teardown(test_first_cause_stays, kit_open, kit_close),
+        cmocka_unit_test_setup_teardown(test_end_at_entry, kit_open, kit_close),
         TEST(test_inside_a_callback),
         TEST(test_left_paused),
     };

@@ -1,4 +1,7 @@
-/* The text console: pixels of glyphs, strides, clipping, the way round, modes that are refused. */
+/*
+ * The text console: pixels of glyphs, strides, clipping, the way round, modes that are refused; and
+ * pictures.
+ */
 #include "tests/fake/host.h"
 
 #include <stdio.h>
@@ -17,7 +20,10 @@ static struct screen screen;
 static uint32_t *pixels;
 static struct screen_mode mode;
 
-/* A picture of w x h with `more` pixels of stride, in a block that ends with its last line's stride. */
+/*
+ * A picture of w x h with `more` pixels of stride, in a block that ends with its last line's
+ * stride.
+ */
 static void make(uint32_t w, uint32_t h, uint32_t more)
 {
     size_t count = (size_t)(w + more) * h;
@@ -46,7 +52,10 @@ static uint32_t pixel(uint32_t x, uint32_t y)
     return pixels[(size_t)y * mode.stride_pixels + x];
 }
 
-/* Does the cell look like c? The comparison knows the font by rows only, not how they get on the screen. */
+/*
+ * Does the cell look like c? The comparison knows the font by rows only, not how they get on the
+ * screen.
+ */
 static bool shows(unsigned column, unsigned row, char c)
 {
     unsigned scale = screen.scale;
@@ -272,6 +281,69 @@ static void modes_that_are_refused(void **state)
     REFUSED(base, UINT64_MAX - 3);
 }
 
+/* ---- pictures ---- */
+
+#define SOURCE_STRIDE 210u
+
+static uint32_t source[150 * SOURCE_STRIDE];
+
+static uint32_t source_pixel(uint32_t x, uint32_t y)
+{
+    return 0xaa000000 | x << 16 | y << 8 | (x ^ y);
+}
+
+static void draw_picture(uint32_t width, uint32_t height)
+{
+    for (uint32_t y = 0; y < 150; y++)
+        for (uint32_t x = 0; x < SOURCE_STRIDE; x++)
+            source[y * SOURCE_STRIDE + x] = x < 200 ? source_pixel(x, y) : MARGIN;
+    screen_draw(&screen, source, width, height, SOURCE_STRIDE * 4);
+}
+
+/* Its pixels where it is, in the order of the screen; paper beside it; nothing behind the lines. */
+static void expect_picture(uint32_t width, uint32_t height)
+{
+    for (uint32_t y = 0; y < mode.height; y++)
+        for (uint32_t x = 0; x < mode.stride_pixels; x++) {
+            uint32_t expected = screen.paper;
+
+            if (x >= mode.width)
+                expected = MARGIN;
+            else if (x < width && y < height)
+                expected = mode.format == SCREEN_RGB ? (x ^ y) << 16 | y << 8 | x
+                                                     : source_pixel(x, y) & 0xffffff;
+            assert_int_equal(pixel(x, y), expected);
+        }
+}
+
+static void pictures(void **state)
+{
+    static const uint32_t sizes[][2] = {{200, 150}, {120, 40}, {121, 41}, {119, 39}, {1, 1},
+                                        {1, 150},   {200, 1},  {120, 41}, {121, 40}};
+
+    (void)state;
+    for (unsigned rgb = 0; rgb < 2; rgb++)
+        for (uint32_t more = 0; more < 3; more++) {
+            make(120, 40, more);
+            mode.format = rgb ? SCREEN_RGB : SCREEN_BGR;
+            screen_init(&screen, &mode, pixels);
+            write_text("text that goes");
+            for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+                draw_picture(sizes[i][0], sizes[i][1]);
+                expect_picture(sizes[i][0], sizes[i][1]);
+                draw_picture(sizes[i][0], sizes[i][1]);
+                expect_picture(sizes[i][0], sizes[i][1]);
+            }
+        }
+    make(120, 40, 0);
+    draw_picture(60, 20);
+    pixels[30 * 120] = 5; /* what is beside a picture is left alone until its size changes */
+    draw_picture(60, 20);
+    assert_int_equal(pixel(0, 30), 5);
+    draw_picture(61, 20);
+    expect_picture(61, 20);
+}
+
 static uint32_t memory[1280 * 800];
 
 /* In the order of the program: first there is no screen. */
@@ -282,6 +354,7 @@ static void the_machine(void **state)
     (void)state;
     fake_io_reset();
     screen_text("nobody sees it\n", 15);
+    screen_picture(source, 10, 10, SOURCE_STRIDE * 4);
     fake_log_lines = 0;
     assert_false(screen_start(&real)); /* the frame buffer cannot be mapped */
     assert_int_equal(fake_log_lines, 1);
@@ -292,6 +365,7 @@ static void the_machine(void **state)
     assert_int_equal(fake_io_protect, HV_PAGE_READWRITE | HV_PAGE_WRITECOMBINE);
     assert_int_equal(fake_io_live, 1);
     screen_text("but this\n", 9);
+    screen_picture(source, 200, 150, SOURCE_STRIDE * 4);
 }
 
 int main(void)
@@ -307,6 +381,7 @@ int main(void)
         cmocka_unit_test(a_tall_screen),
         cmocka_unit_test(colours),
         cmocka_unit_test(modes_that_are_refused),
+        cmocka_unit_test(pictures),
         cmocka_unit_test(the_machine),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -105,10 +105,10 @@ static void test_hidden(void **state)
 
     (void)state;
     answer = cpuid_of(1, 0);
-    /* MONITOR VMX SMX TM2 PDCM PCID DCA x2APIC TSC-deadline OSXSAVE */
-    assert_int_equal(answer.ecx & BITS_OF(3, 5, 6, 8, 15, 17, 18, 21, 24, 27), 0);
-    /* MCE APIC MCA DS ACPI HTT TM PBE */
-    assert_int_equal(answer.edx & BITS_OF(7, 9, 14, 21, 22, 28, 29, 31), 0);
+    /* MONITOR VMX SMX TM2 PDCM PCID DCA OSXSAVE */
+    assert_int_equal(answer.ecx & BITS_OF(3, 5, 6, 8, 15, 17, 18, 27), 0);
+    /* MCE MCA DS ACPI HTT TM PBE */
+    assert_int_equal(answer.edx & BITS_OF(7, 14, 21, 22, 28, 29, 31), 0);
     assert_int_equal(answer.ebx >> 16, 1); /* APIC id 0, one logical processor */
     assert_true(answer.ecx & CPUID_1_ECX_HYPERVISOR);
     answer = cpuid_of(7, 0);
@@ -118,6 +118,40 @@ static void test_hidden(void **state)
     assert_int_equal(answer.eax | answer.ecx | answer.edx, 0); /* UMIP PKU LA57 SPEC_CTRL */
     answer = cpuid_of(EXTENDED + 1, 0);
     assert_int_equal(answer.ecx & BITS_OF(2, 10), 0); /* SVM IBS */
+}
+
+/* The local APIC is our own: a guest sees all of it on any CPU. */
+#define OUR_ECX BITS_OF(21, 24, 31) /* x2APIC, TSC deadline, hypervisor */
+#define OUR_EDX BITS_OF(9)          /* APIC */
+
+static void test_local_apic(void **state)
+{
+    (void)state;
+    kit.apic.id = 0x5a;
+    for (unsigned rich = 0; rich < 2; rich++) {
+        every_bit = rich ? ~0u : 0;
+        basic_last = rich ? 0x20 : 1; /* leaf B is above what the poor one has */
+        kit.vp = (struct vp){.vm = &kit.vm, .apic = &kit.apic};
+        vp_cpuid_init(&kit.vp);
+        assert_int_equal(cpuid_of(1, 0).ecx & OUR_ECX, OUR_ECX);
+        assert_int_equal(cpuid_of(1, 0).edx & OUR_EDX, OUR_EDX);
+        assert_int_equal(cpuid_of(1, 0).ebx >> 16, 0x5a01);
+        assert_true(cpuid_of(0, 0).eax >= 0xb);
+        expect(6, 0, 1u << 2, 0, 0, 0); /* ARAT */
+        expect(6, 1, 1u << 2, 0, 0, 0);
+        expect(0xb, 0, 0, 1, 0x100, 0x5a);
+        expect(0xb, 1, 0, 1, 0x201, 0x5a);
+        expect(0xb, 2, 0, 0, 2, 0x5a);
+        expect(0xb, 0x1234, 0, 0, 0x34, 0x5a);
+        expect(0xb, ~0u, 0, 0, 0xff, 0x5a);
+        if (!rich)
+            expect(4, 0, 0, 0, 0, 0); /* not what the CPU says for a leaf that it has not */
+    }
+    vp_cpuid_set_apic(&kit.vp, false);
+    assert_int_equal(cpuid_of(1, 0).edx & OUR_EDX, 0);
+    assert_int_equal(cpuid_of(1, 0).ecx & OUR_ECX, OUR_ECX);
+    vp_cpuid_set_apic(&kit.vp, true);
+    assert_int_equal(cpuid_of(1, 0).edx & OUR_EDX, OUR_EDX);
 }
 
 /* What a 64-bit guest kernel leans on must come through. */
@@ -149,9 +183,9 @@ static void test_limits(void **state)
     expect(EXTENDED + 8, 0, 0x3039 | PT_INPUT_BITS << 16, 0, 0, 0);
     basic_last = 7;
     extended_last = EXTENDED + 4;
-    kit.vp = (struct vp){.vm = &kit.vm};
+    kit.vp = (struct vp){.vm = &kit.vm, .apic = &kit.apic};
     vp_cpuid_init(&kit.vp);
-    expect(0, 0, 7, 'b', 'c', 'd');
+    expect(0, 0, 0xb, 'b', 'c', 'd'); /* the topology is ours */
     expect(EXTENDED, 0, EXTENDED + 4, 'b', 'c', 'd');
     expect(EXTENDED + 7, 0, 0, 0, 0, 0);
     assert_int_equal(kit.vp.xcr0_mask, 0);
@@ -159,10 +193,10 @@ static void test_limits(void **state)
 
 static void test_range(void **state)
 {
-    static const uint32_t zero[] = {2,          3,          5,           6,          8,
-                                    9,          0xa,        0xb,         0xc,        0xe,
-                                    0x14,       0x1f,       0x3fffffff,  0x40000001, 0x4000ffff,
-                                    0x40010000, 0x7fffffff, 0x80000009u, 0x8000001f, 0xffffffff};
+    static const uint32_t zero[] = {2,           3,          5,          8,          9,
+                                    0xa,         0xc,        0xe,        0x14,       0x1f,
+                                    0x3fffffff,  0x40000001, 0x4000ffff, 0x40010000, 0x7fffffff,
+                                    0x80000009u, 0x8000001f, 0xffffffff};
     struct cpuid_answer answer;
     char name[13] = "";
 
@@ -213,10 +247,10 @@ static void test_cr4_bits(void **state)
     assert_int_equal(kit.vp.cr4_guest_bits,
                      always | CR4_OSXSAVE | CR4_FSGSBASE | CR4_SMEP | CR4_SMAP);
     every_bit = 0;
-    kit.vp = (struct vp){.vm = &kit.vm};
+    kit.vp = (struct vp){.vm = &kit.vm, .apic = &kit.apic};
     vp_cpuid_init(&kit.vp);
     assert_int_equal(kit.vp.cr4_guest_bits, always);
-    assert_int_equal(cpuid_of(1, 0).ecx, CPUID_1_ECX_HYPERVISOR);
+    assert_int_equal(cpuid_of(1, 0).ecx, OUR_ECX);
 }
 
 static void test_osxsave(void **state)
@@ -240,14 +274,14 @@ static void test_real_cpu(void **state)
 
     (void)state;
     real = true;
-    kit.vp = (struct vp){.vm = &kit.vm};
+    kit.vp = (struct vp){.vm = &kit.vm, .apic = &kit.apic};
     vp_cpuid_init(&kit.vp);
     for (unsigned i = 0; i < ARRAY_COUNT(leaves); i++) {
         struct cpuid_answer seen = cpuid_of(leaves[i], 0);
         struct cpuid_regs has = cpuid(leaves[i], 0);
 
-        assert_int_equal(seen.edx & ~has.edx, 0);
-        assert_int_equal(seen.ecx & ~has.ecx & ~(uint32_t)CPUID_1_ECX_HYPERVISOR, 0);
+        assert_int_equal(seen.edx & ~has.edx & ~(leaves[i] == 1 ? OUR_EDX : 0), 0);
+        assert_int_equal(seen.ecx & ~has.ecx & ~(leaves[i] == 1 ? OUR_ECX : 0), 0);
         if (leaves[i] != 1)
             assert_int_equal(seen.ebx & ~has.ebx, 0);
     }
@@ -259,8 +293,9 @@ static void test_real_cpu(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_hidden),    TEST(test_shown),    TEST(test_limits),  TEST(test_range),
-        TEST(test_subleaves), TEST(test_cr4_bits), TEST(test_osxsave), TEST(test_real_cpu),
+        TEST(test_hidden),   TEST(test_local_apic), TEST(test_shown),
+        TEST(test_limits),   TEST(test_range),      TEST(test_subleaves),
+        TEST(test_cr4_bits), TEST(test_osxsave),    TEST(test_real_cpu),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -230,6 +230,50 @@ static void test_debug_exit(void **state)
     assert_int_equal(platform_create(&kit.vm), HV_E_CONFLICTING_ADDRESSES);
 }
 
+static enum hv_resume out8_resume(uint16_t number, uint8_t value)
+{
+    kit.vp.gpr[GPR_RAX] = value;
+    return port(number, 1, false);
+}
+
+/* Every value that a byte can have: bit 2 resets, 1 and 3 are kept. */
+static void test_reset_register(void **state)
+{
+    (void)state;
+    assert_int_equal(in8_of(0xcf9), 0);
+    for (unsigned value = 0; value < 256; value++) {
+        bool resets = (value & 4) != 0;
+
+        assert_int_equal(out8_resume(0xcf9, (uint8_t)value), resets ? HV_STOP : HV_ADVANCE);
+        assert_int_equal(kit.vm.stop, resets ? VM_STOP_RESET : VM_STOP_NONE);
+        kit.vm.stop = VM_STOP_NONE;
+        assert_int_equal(in8_of(0xcf9), value & 0x0a);
+    }
+    kit.vp.gpr[GPR_RAX] = 0x06060606; /* a register of a byte */
+    assert_int_equal(port(0xcf9, 2, false), HV_ADVANCE);
+    assert_int_equal(port(0xcf9, 4, false), HV_ADVANCE);
+    port(0xcf9, 2, true);
+    assert_int_equal(kit.vp.gpr[GPR_RAX] & 0xffff, 0xffff);
+}
+
+static void test_sleep_registers(void **state)
+{
+    (void)state;
+    for (unsigned value = 0; value < 256; value++) {
+        bool off = (value & 0x3c) == (5 << 2 | 0x20);
+
+        assert_int_equal(out8_resume(0x601, (uint8_t)value), HV_ADVANCE);
+        assert_int_equal(in8_of(0x601), 0);
+        assert_int_equal(out8_resume(0x600, (uint8_t)value), off ? HV_STOP : HV_ADVANCE);
+        assert_int_equal(kit.vm.stop, off ? VM_STOP_POWER_OFF : VM_STOP_NONE);
+        kit.vm.stop = VM_STOP_NONE;
+        assert_int_equal(in8_of(0x600), value & 0x1c);
+    }
+    kit.vp.gpr[GPR_RAX] = 0x3434;
+    assert_int_equal(port(0x600, 2, false), HV_ADVANCE);
+    assert_int_equal(port(0x600, 4, false), HV_ADVANCE);
+}
+
 /* ---- exits ---- */
 
 static void test_exit_endings(void **state)
@@ -332,7 +376,7 @@ static void test_exit_others(void **state)
     assert_int_equal(fake_cpu.xcr0, 1);
     exit = (struct hv_exit){.reason = HV_EXIT_CR, .cr = {.number = 8, .write = true, .value = 5}};
     assert_int_equal(vm_exit(&kit.vp, &exit), HV_ADVANCE);
-    assert_int_equal(kit.vp.cr8, 5);
+    assert_int_equal(kit.apic.tpr, 0x50);
     kit_exit(&exit, KIT_CODE, KIT_LOW_BYTES - 1, HV_ACCESS_WRITE); /* RAM: allowed now */
     assert_int_equal(vm_exit(&kit.vp, &exit), HV_RESUME);
     assert_int_equal(kit.vm.stats.exits[HV_EXIT_MEMORY], 1);
@@ -409,6 +453,8 @@ int main(void)
         TEST_PLATFORM(test_uart_long_lines),
         TEST_PLATFORM(test_uart_registers),
         TEST_PLATFORM(test_debug_exit),
+        TEST_PLATFORM(test_reset_register),
+        TEST_PLATFORM(test_sleep_registers),
         TEST(test_exit_endings),
         TEST(test_exit_exceptions),
         TEST(test_exit_others),

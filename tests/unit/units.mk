@@ -112,9 +112,9 @@ test_view_commit_SRCS := $(VIEW_KIT_SRCS)
 test_io_space_SRCS := $(VIEW_KIT_SRCS)
 
 # hv/pci: everything below it is the real thing, on fake memory, slabs and table blocks.
-PCI_WORLD_SRCS := tests/unit/pci_world.c tests/fake/blocks.c tests/fake/phys.c tests/fake/ptstore.c \
+PCI_WORLD_SRCS := tests/unit/pci_world.c tests/fake/alarm.c tests/fake/apic.c tests/fake/scanout.c tests/fake/blocks.c tests/fake/phys.c tests/fake/ptstore.c \
     tests/fake/slab.c tests/fake/view_calls.c tests/fake/view_ram.c tests/fake/vm.c tests/fake/window.c $(EPT_SRCS) \
-    $(SECTION_SRCS) hv/base/log.c hv/mmio/region.c $(PCI_SRCS) hv/vm/pause.c
+    $(SECTION_SRCS) hv/base/log.c hv/mmio/region.c $(wildcard $(PCI_SRCS)) hv/vm/pause.c hv/vm/port.c
 UNITS += test_range
 test_range_SRCS := $(PCI_WORLD_SRCS)
 UNITS += test_replace test_joins
@@ -135,6 +135,19 @@ UNITS += test_bus test_device test_resize
 test_bus_SRCS := $(PCI_WORLD_SRCS)
 test_device_SRCS := $(PCI_WORLD_SRCS)
 test_resize_SRCS := $(PCI_WORLD_SRCS)
+UNITS += test_functions test_iobar test_place test_models test_known_bar
+test_functions_SRCS := $(PCI_WORLD_SRCS)
+test_functions_LIBS := -lpthread
+test_iobar_SRCS := $(PCI_WORLD_SRCS)
+test_place_SRCS := $(PCI_WORLD_SRCS)
+test_models_SRCS := $(PCI_WORLD_SRCS)
+test_known_bar_SRCS := $(test_doorbell_SRCS)
+UNITS += test_capability test_known_msix test_msi test_msix test_power
+test_capability_SRCS := $(PCI_WORLD_SRCS) tests/unit/cap_kit.c
+test_known_msix_SRCS := $(PCI_WORLD_SRCS) tests/unit/cap_kit.c
+test_msi_SRCS := $(PCI_WORLD_SRCS) tests/unit/cap_kit.c
+test_msix_SRCS := $(PCI_WORLD_SRCS) tests/unit/cap_kit.c
+test_power_SRCS := $(PCI_WORLD_SRCS) tests/unit/cap_kit.c
 UNITS += test_lab test_labcalls test_labmapping
 test_lab_SRCS := $(PCI_WORLD_SRCS) $(VIRTUAL_SRCS) tests/unit/lab_kit.c
 test_labcalls_SRCS := $(test_lab_SRCS)
@@ -163,7 +176,8 @@ test_inject_LIBS := $(FAULT_WRAPPED:%=-Wl$(comma)--wrap=%)
 VM_KIT_SRCS := tests/unit/vm_kit.c tests/fake/backend.c tests/fake/blocks.c tests/fake/phys.c \
     tests/fake/ptstore.c tests/fake/vector.c tests/fake/window.c $(EPT_SRCS) $(MMIO_SRCS) hv/base/log.c \
     hv/base/status.c hv/vm/access.c hv/vm/cpuid.c hv/vm/exit.c hv/vm/io.c hv/vm/memtype.c hv/vm/mmio.c hv/vm/msr.c \
-    hv/vm/pause.c hv/vm/platform.c hv/vm/trail.c hv/vm/vm.c hv/vm/walk.c
+    hv/vm/pause.c hv/vm/platform.c hv/vm/port.c hv/vm/trail.c hv/vm/vm.c hv/vm/walk.c hv/vm/apic.c hv/vm/apic_msr.c hv/vm/deliver.c \
+    hv/vm/apic_send.c hv/vm/apic_timer.c tests/fake/alarm.c
 UNITS += test_walk
 test_walk_SRCS := $(VM_KIT_SRCS)
 UNITS += test_paging
@@ -193,6 +207,22 @@ test_vmexits_SRCS := $(VM_KIT_SRCS)
 UNITS += test_vmcpuid
 test_vmcpuid_SRCS := $(filter-out hv/vm/cpuid.c,$(VM_KIT_SRCS))
 
+# The local APIC, by its page, its MSRs and messages.
+UNITS += test_apic test_apicipi test_apicmsr test_apictimer
+test_apic_SRCS := $(VM_KIT_SRCS) tests/unit/apic_kit.c
+test_apicipi_SRCS := $(test_apic_SRCS)
+test_apicmsr_SRCS := $(test_apic_SRCS)
+test_apictimer_SRCS := $(test_apic_SRCS)
+# The guest's ACPI tables; the second with the parser of the machine's.
+UNITS += test_aml
+test_aml_SRCS := hv/vm/aml.c
+UNITS += test_acpitables
+test_acpitables_SRCS := hv/vm/acpi.c hv/vm/aml.c drivers/host/acpi.c hv/base/log.c hv/base/status.c tests/fake/iospace.c
+UNITS += test_deliver
+test_deliver_SRCS := $(test_apic_SRCS)
+UNITS += test_alarm
+test_alarm_SRCS := hv/vm/alarm.c
+
 # drivers/host: on memory and configuration space that the test lays out.
 UNITS += test_acpi
 test_acpi_SRCS := drivers/host/acpi.c hv/base/log.c hv/base/status.c tests/fake/iospace.c
@@ -203,3 +233,12 @@ test_hostpci_SRCS := boot/hostdev.c drivers/host/acpi.c drivers/host/apic.c driv
     hv/base/status.c tests/fake/hostpci.c tests/fake/iospace.c
 UNITS += test_cuts
 test_cuts_SRCS := $(test_replace_SRCS)
+
+# Devices, each as a guest drives it.
+DEVICE_KIT_SRCS := $(PCI_WORLD_SRCS) $(VIRTUAL_SRCS) tests/unit/device_kit.c
+UNITS += test_edu test_ivshmem test_bochsdisplay test_template test_scanout
+test_edu_SRCS := $(DEVICE_KIT_SRCS)
+test_ivshmem_SRCS := $(DEVICE_KIT_SRCS)
+test_bochsdisplay_SRCS := $(DEVICE_KIT_SRCS)
+test_template_SRCS := $(DEVICE_KIT_SRCS)
+test_scanout_SRCS := $(DEVICE_KIT_SRCS)

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "tests/fake/alarm.h"
 #include "tests/fake/blocks.h"
 #include "tests/fake/phys.h"
 
@@ -57,10 +58,13 @@ int kit_open(void **state)
                                .physical_bits = KIT_PHYSICAL_BITS};
     kit.vm.vp = &kit.vp;
     kit.vp.vm = &kit.vm;
+    kit.vp.apic = &kit.apic;
+    fake_alarm_reset();
     kit.vm.unclaimed_log.burst = kit.vm.unsupported_log.burst = kit.vp.msr_log.burst = burst;
     assert_int_equal(pt_root_create(&kit.vm.tables, &pt_format_ept, &kit.vm.pool, 3), HV_OK);
     add_ram(0, KIT_LOW_BYTES, LOW_FRAMES);
     add_ram(KIT_HIGH, KIT_HIGH_BYTES, HIGH_FRAMES);
+    assert_int_equal(apic_create(&kit.vp), HV_OK);
     kit.cr3 = KIT_TABLES;
     kit.next_table = KIT_TABLES + PAGE_BYTES;
     fake_backend.state = (struct vp_state){.cr0 = CR0_PE | CR0_PG | CR0_WP,

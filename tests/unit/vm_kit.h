@@ -41,6 +41,7 @@ struct kit_access {
 struct kit {
     struct vm vm;
     struct vp vp;
+    struct apic apic;
     uint64_t cr3, next_table;
     unsigned seen_count;
     struct kit_access seen[KIT_ACCESSES];
