@@ -140,6 +140,12 @@ void traps_init(void);
 #define GDT_TASK 8
 #define GDT_FREE 10 /* and up to 15: for one check at a time */
 extern uint64_t guest_gdt[16];
+/* The IDT has 256 gates, and lies at the start of a page; a gate's stack number 0: the stack that is there. */
+uint64_t traps_idt(void);
+void trap_gate(unsigned vector, uint64_t entry, unsigned stack_number);
+void trap_gate_default(unsigned vector); /* of an exception: as traps_init() has it */
+void trap_stack(unsigned stack_number, uint64_t top);
+void traps_idt_load(uint64_t base);
 /* Calls fn(arg). The vector of the exception that ended it, or -1. */
 int trap_try(void (*fn)(void *), void *arg);
 
@@ -162,12 +168,18 @@ bool have_huge_pages(void);
 #define GVA_TMP       UINT64_C(0x60000000) /* for one check at a time */
 #define GVA_USER_CODE UINT64_C(0x68000000)
 #define GVA_REGS      UINT64_C(0x70000000) /* BAR0, uncached */
+#define GVA_APIC      UINT64_C(0x78000000) /* the local APIC's page, uncached */
 #define GVA_BAR2_2M   UINT64_C(0x80000000) /* BAR2 by 2 MiB pages */
 #define GVA_1G        UINT64_C(0xc0000000) /* the GiB that holds BAR2, by one 1 GiB page */
 #define GVA_BAR4      UINT64_C(0x8000000000)
 #define GVA_CODE_1G   UINT64_C(0xffff800000000000) /* RAM again by 1 GiB page */
 #define GVA_CODE_4K   UINT64_C(0xffff800100000000) /* the image again by 4 KiB pages */
 #define GVA_CODE_X    UINT64_C(0xffff800140000000) /* two pages whose frames are not neighbours */
+
+/* ---- t_acpi.c: as the tables say it is done; false: they do not say ---- */
+bool acpi_reset(void);
+bool acpi_power_off(void);
+void acpi_dump(void); /* every table as text */
 
 /* ---- pci.c ---- */
 uint32_t pci_read(unsigned slot, unsigned function, unsigned offset, unsigned bytes);
@@ -224,6 +236,11 @@ struct trap_record {
     uint64_t bar, offset, bytes, value, write;
 };
 bool trap_record(uint64_t sequence, struct trap_record *r);
+
+/* A device of a model, at slot << 8 | function or LAB_PLACE_ANY; "": no option. The device: for the lab's commands. */
+hv_status_t device_add(const char *model, uint64_t place, const char *option, uint64_t *device);
+hv_status_t device_remove(uint64_t device);
+uint64_t device_seen(uint64_t device, unsigned what); /* LAB_SEEN_* of a neighbour */
 
 /* The guest's own numbers of the mapping flags. */
 #define F_WRITE    0x001u
@@ -379,6 +396,160 @@ void arena_fill(const struct arena *arena, unsigned from, unsigned end, uint32_t
 uint64_t arena_seen(const struct arena *arena, uint64_t digest, unsigned at, unsigned bytes,
                     bool write);
 
+/* ---- irq.c: interrupts ---- */
+enum apic_register {
+    APIC_ID = 0x20,
+    APIC_VERSION = 0x30,
+    APIC_TPR = 0x80,
+    APIC_APR = 0x90,
+    APIC_PPR = 0xa0,
+    APIC_EOI = 0xb0,
+    APIC_LDR = 0xd0,
+    APIC_DFR = 0xe0,
+    APIC_SVR = 0xf0,
+    APIC_ISR = 0x100,
+    APIC_TMR = 0x180,
+    APIC_IRR = 0x200,
+    APIC_ESR = 0x280,
+    APIC_ICR = 0x300,
+    APIC_ICR_HIGH = 0x310,
+    APIC_TIMER = 0x320,
+    APIC_THERMAL = 0x330,
+    APIC_PMC = 0x340,
+    APIC_LINT0 = 0x350,
+    APIC_LINT1 = 0x360,
+    APIC_ERROR = 0x370,
+    APIC_INITIAL = 0x380,
+    APIC_CURRENT = 0x390,
+    APIC_DIVIDE = 0x3e0,
+    APIC_SELF = 0x3f0 /* x2APIC */
+};
+#define MSR_APIC_BASE    0x1bu
+#define MSR_X2APIC       0x800u
+#define MSR_TSC_DEADLINE 0x6e0u
+#define APIC_BASE_BSP    0x100ull
+#define APIC_BASE_X2     0x400ull
+#define APIC_BASE_ENABLE 0x800ull
+#define APIC_HOME        0xfee00000ull
+#define SVR_ENABLE       0x100u
+#define LVT_MASKED       0x10000u
+#define LVT_PERIODIC     0x20000u
+#define LVT_DEADLINE     0x40000u
+#define ICR_LOGICAL      0x800u
+#define ICR_PENDING      0x1000u
+#define ICR_ASSERT       0x4000u
+#define ICR_SELF         0x40000u
+#define ICR_ALL          0x80000u
+#define ICR_OTHERS       0xc0000u
+#define ICR_NMI          0x400u
+#define IRQ_TIMEOUT      0xfeu /* the vector of irq_wait()'s own timer */
+#define IRQ_SPURIOUS     0xffu
+#define VEC_NMI          2u
+
+/* Runs with IF=0 before the EOI. What it changes in *frame, the interrupted code gets. */
+typedef void irq_handler(struct trap_frame *frame, void *arg);
+/* What irq_log tells of one interrupt: taken in front of `rip`. */
+struct irq_event {
+    uint64_t vector, rip, tsc;
+};
+#define IRQ_LOG 512u
+extern struct irq_event irq_log[IRQ_LOG]; /* the first IRQ_LOG since irq_forget() */
+extern volatile uint32_t irq_total;       /* all of them; each vector's own: irq_count() */
+extern volatile bool irq_eoi_deferred; /* the handlers of interrupts leave the EOI to the check */
+
+/*
+ * In front of every check with interrupts: IF=0, nothing pending or in service, the APIC enabled in xAPIC mode
+ * at its home, TPR 0,
+ * everything in the LVT masked, no handlers, nothing logged. False: there is no local APIC, the check is skipped.
+ */
+bool irq_ready(void);
+void irq_done(void); /* behind every check: the same, if it was called */
+/*
+ * Vectors 16 and up (17, 21, 29, 30 as interrupts, not as exceptions), NMI, and the exceptions without a check
+ * of their own
+ * that a handler can mend, as #PF. NULL: the vector counts, logs and gets its EOI; an exception gets its old gate back.
+ */
+void irq_on(unsigned vector, irq_handler *handler, void *arg);
+void irq_gate_stack(unsigned vector, unsigned stack_number); /* until the next irq_on() of it */
+void irq_low_vectors(bool interrupts); /* 16 to 31: as interrupts; or as exceptions again */
+uint32_t irq_count(unsigned vector);
+void irq_forget(void); /* counters and log */
+/*
+ * With interrupts on until the vector has come `count` times since irq_forget(); false: not within `ticks` of
+ * the TSC.
+ */
+bool irq_wait_count(unsigned vector, uint32_t count, uint64_t ticks);
+/* The same for one more than now. Whoever starts the device before: interrupts must be off, or irq_wait_count(). */
+bool irq_wait(unsigned vector, uint64_t ticks);
+bool time_is_steady(void); /* the TSC counts instructions: what is late, is late by itself */
+void irq_window(void);     /* on for a few instructions: all that is pending comes */
+void irq_unblock_nmi(void);
+/*
+ * Ticks from in front of a 4-byte store to the first RDTSC in the handler of the interrupt that it brings; 0:
+ * none came.
+ */
+uint64_t irq_stamp(uint64_t address, uint32_t value);
+extern const uint64_t irq_stamp_entry; /* that handler, for trap_gate(); it gives no EOI */
+/* Code with a boundary between instructions at which what is pending must be taken. IF=0 before and after. */
+enum irq_place {
+    AT_STI_NOP,
+    AT_STI_CLI, /* nowhere */
+    AT_STI_STI,
+    AT_POPF,
+    AT_IRET,
+    AT_STI_HLT,
+    AT_STI_LOAD, /* of `address`, as the next */
+    AT_STI_STORE,
+    AT_STI_CPUID,
+    AT_STI_IN,
+    AT_STI_RDMSR,
+    AT_STI_CR8,
+    AT_CR8_OPENS,       /* it writes 0 */
+    AT_STORE_SENDS,     /* the store of `value` makes it pending */
+    AT_SS_STORE_SENDS,  /* it lies in the shadow of MOV SS */
+    AT_STI_STORE_SENDS, /* in that of STI */
+    AT_COUNT
+};
+struct irq_place_code {
+    void (*run)(uint64_t address, uint32_t value);
+    uint64_t at; /* 0: nowhere */
+};
+extern const struct irq_place_code irq_places[AT_COUNT];
+void irq_sweep(
+    unsigned rounds); /* IF=1 in and out; no interrupt may be taken at these two places */
+extern const uint64_t irq_sweep_at[2];
+void irq_sweep_access(unsigned rounds, uint64_t address);
+extern const uint64_t irq_sweep_access_at[2];
+/* Single steps with interrupts on: behind STI, behind a store; where the first two boundaries of each are. */
+void irq_step_sti(uint64_t address, uint32_t value);
+void irq_step_store(uint64_t address, uint32_t value);
+extern const uint64_t irq_step_at[4];
+void irq_rep_movsd(uint64_t to, uint64_t from, uint32_t count);
+extern const uint64_t irq_rep_at;
+static inline void irq_enable(void)
+{
+    __asm__ volatile("sti" ::: "memory");
+}
+static inline void irq_disable(void)
+{
+    __asm__ volatile("cli" ::: "memory");
+}
+void irq_halt(void); /* STI, HLT, CLI: until an interrupt has been handled */
+extern const uint64_t irq_halt_at;
+
+bool apic_have_x2(void);
+void apic_x2(bool on);            /* between the modes, by way of off */
+uint32_t apic_read(unsigned reg); /* in the mode that is on */
+void apic_write(unsigned reg, uint32_t v);
+uint32_t apic_id(void);
+void apic_eoi(void);
+void apic_icr(uint32_t low, uint32_t destination); /* an ID or a logical address, not shifted */
+void apic_self_ipi(unsigned vector);
+bool apic_bit(unsigned reg, unsigned vector); /* of APIC_IRR, APIC_ISR, APIC_TMR */
+/* An interrupt of a device, edge-triggered: fixed delivery to the CPU with this APIC ID. */
+uint64_t msi_address(uint32_t id);
+uint32_t msi_data(unsigned vector);
+
 /* ---- tap.c ---- */
 #define NAME_ROOM 120u
 struct check {
@@ -408,6 +579,7 @@ __attribute__((noreturn)) void guest_exit(uint32_t code);
 
 /* ---- main.c: words of the command line ---- */
 extern bool quirk_canonical; /* this machine's WRMSR takes any address */
+extern bool quirk_shadow;    /* its VMRUN forgets the interrupt shadow */
 
 /* ---- the checks ---- */
 extern const struct check_list checks_pci, checks_ranges, checks_trap, checks_forms, checks_cross,
@@ -416,8 +588,12 @@ extern const struct check_list checks_pci, checks_ranges, checks_trap, checks_fo
     checks_batch, checks_reserve, checks_memory, checks_view, checks_window, checks_rom,
     checks_resize, checks_doorbell, checks_churn, checks_storm, checks_many, checks_names,
     checks_chance, checks_big, checks_insn, checks_string, checks_faults, checks_step, checks_modes,
-    checks_card, checks_bench;
+    checks_card, checks_bench, checks_apic, checks_ipi, checks_timer, checks_irq, checks_edu,
+    checks_transfer, checks_ivshmem, checks_peers, checks_dispi, checks_scenario, checks_acpi,
+    checks_caps, checks_bus, checks_x2, checks_demo, checks_first, checks_virtio, checks_cmb,
+    checks_lifetime;
 bool fatal_run(const char *which); /* false: no such run */
 void oracle_run(bool hold);
+void demo_hold(void) __attribute__((noreturn));
 
 #endif

@@ -1,11 +1,7 @@
 # The guest test kernel: build/guest.elf. Included by the Makefile; stands alone too:
 #   make -f tests/guest/guest.mk build/guest.elf
-GUEST_C_SRCS := $(addprefix tests/guest/, arena.c bench.c cpu.c kit.c lab.c main.c oracle.c paging.c pci.c \
-	serial.c state.c t_bars.c t_batch.c t_big.c t_chance.c t_churn.c t_cpu.c t_cross.c t_display.c t_doorbell.c t_dynamic.c \
-	t_fatal.c t_faults.c t_forms.c t_insn.c t_many.c t_memory.c t_modes.c t_names.c t_overlap.c t_pci.c t_ranges.c t_regs.c t_replace.c \
-	t_reserve.c t_resize.c t_rom.c t_section.c t_share.c t_status.c t_step.c t_storm.c t_stress.c t_string.c \
-	t_trap.c t_types.c t_view.c t_window.c tap.c traps.c)
-GUEST_ASM_SRCS := $(addprefix tests/guest/, forms.asm insn.asm modes.asm snippets.asm start.asm state.asm stubs.asm)
+GUEST_C_SRCS := $(sort $(wildcard tests/guest/*.c))
+GUEST_ASM_SRCS := $(sort $(wildcard tests/guest/*.asm))
 GUEST_SRCS := $(GUEST_C_SRCS) $(GUEST_ASM_SRCS)
 GUEST_OBJS := $(GUEST_C_SRCS:tests/%.c=build/%.o) $(GUEST_ASM_SRCS:tests/%.asm=build/%.asm.o)
 

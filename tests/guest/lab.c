@@ -3,6 +3,7 @@
 #define CFG_COMMAND    0x04u
 #define CFG_BAR(n)     (0x10u + 4u * (n))
 #define COMMAND_MEMORY 0x2u
+#define COMMAND_MASTER 0x4u
 #define BAR_FLAGS      0xfull
 
 struct lab lab;
@@ -37,7 +38,7 @@ void lab_decode(bool on)
 {
     uint32_t command = pci_read(lab.slot, 0, CFG_COMMAND, 2);
 
-    command = on ? command | COMMAND_MEMORY : command & ~COMMAND_MEMORY;
+    command = on ? command | COMMAND_MEMORY | COMMAND_MASTER : command & ~COMMAND_MEMORY;
     pci_write(lab.slot, 0, CFG_COMMAND, 2, command);
 }
 
@@ -261,4 +262,37 @@ void name_initial(char *out, unsigned n)
 
     format_text(out, NAME_ROOM, "range at page %lu, %lu pages, %s %s%s", r.page, r.pages,
                 type_name[r.type], rights_name[r.rights], r.ipat ? " IPAT" : "");
+}
+
+static uint64_t pack(const char *text, unsigned word)
+{
+    uint64_t packed = 0;
+    unsigned n = 0;
+
+    while (text[n] != '\0')
+        n++;
+    for (unsigned k = 0; k < 8; k++)
+        if (8 * word + k < n)
+            packed |= (uint64_t)(uint8_t)text[8 * word + k] << 8 * k;
+    return packed;
+}
+
+hv_status_t device_add(const char *model, uint64_t place, const char *option, uint64_t *device)
+{
+    hv_status_t status = LAB(LAB_CMD_DEVICE_ADD, pack(model, 0), pack(model, 1), place,
+                             pack(option, 0), pack(option, 1));
+
+    *device = status == HV_OK ? lab_result(0) : ~0ull;
+    return status;
+}
+
+hv_status_t device_remove(uint64_t device)
+{
+    return LAB(LAB_CMD_DEVICE_REMOVE, device);
+}
+
+uint64_t device_seen(uint64_t device, unsigned what)
+{
+    expect_status("what it saw", LAB(LAB_CMD_DEVICE_SEEN, device), HV_OK);
+    return lab_result(what);
 }

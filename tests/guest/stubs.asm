@@ -22,47 +22,15 @@ trap_entry_%1:
 %assign v v + 1
 %endrep
 
-; struct trap_frame in guest.h
 trap_common:
-        push r15
-        push r14
-        push r13
-        push r12
-        push r11
-        push r10
-        push r9
-        push r8
-        push rdi
-        push rsi
-        push rbp
-        push rsp ; corrected by trap_handle from the CPU's own
-        push rbx
-        push rdx
-        push rcx
-        push rax
+        FRAME_SAVE ; trap_handle() puts the RSP right
         cld
         mov rdi, rsp
         mov rbp, rsp
         and rsp, -16
         call trap_handle
         mov rsp, rbp
-        pop rax
-        pop rcx
-        pop rdx
-        pop rbx
-        add rsp, 8
-        pop rbp
-        pop rsi
-        pop rdi
-        pop r8
-        pop r9
-        pop r10
-        pop r11
-        pop r12
-        pop r13
-        pop r14
-        pop r15
-        add rsp, 16
+        FRAME_RESTORE
         iretq
 
 ; int trap_try(void (*fn)(void *), void *arg)

@@ -73,14 +73,27 @@ static void halt(void)
     __asm__ volatile("cli; hlt");
 }
 
+static void reset(void)
+{
+    say("# about to reset the machine\n");
+    expect(acpi_reset(), "a reset register");
+}
+
+static void poweroff(void)
+{
+    say("# about to switch the machine off\n");
+    expect(acpi_power_off(), "a sleep control register and \\_S5");
+}
+
 bool fatal_run(const char *which)
 {
     static const struct {
         const char *name;
         void (*run)(void);
         bool lab;
-    } runs[] = {{"fetch", fetch, true}, {"noexec", noexec, true}, {"triple", triple, false},
-                {"walk", walk, true},   {"pause", pause, true},   {"hlt", halt, false}};
+    } runs[] = {{"fetch", fetch, true},  {"noexec", noexec, true},     {"triple", triple, false},
+                {"walk", walk, true},    {"pause", pause, true},       {"hlt", halt, false},
+                {"reset", reset, false}, {"poweroff", poweroff, false}};
 
     for (unsigned i = 0; i < COUNT_OF(runs); i++) {
         if (!text_equal(which, runs[i].name))

@@ -94,6 +94,17 @@ static void over_high_ram(unsigned i)
     unmap(GVA_TMP, 3 * PAGE, PAGE);
 }
 
+/* Does something else begin where a piece of RAM ends? */
+static bool is_followed(const struct start_info *info, uint64_t end)
+{
+    const struct memory_entry *e = (const struct memory_entry *)(uintptr_t)info->memory_map;
+
+    for (unsigned k = 0; k < info->memory_entries; k++)
+        if (e[k].base == end)
+            return true;
+    return false;
+}
+
 /* BAR0 on both sides of the end of each piece of RAM: RAM wins to its last page, and not a byte further. */
 static void at_ram_end(unsigned i)
 {
@@ -105,7 +116,8 @@ static void at_ram_end(unsigned i)
     for (unsigned k = 0; info->version >= 1 && k < info->memory_entries && !failed(); k++) {
         uint64_t end = e[k].base + e[k].bytes, last = end - lab.bytes[0], was;
 
-        if (e[k].type != MEMORY_RAM || end % lab.bytes[0] != 0 || e[k].bytes < lab.bytes[0])
+        if (e[k].type != MEMORY_RAM || end % lab.bytes[0] != 0 || e[k].bytes < lab.bytes[0] ||
+            is_followed(info, end))
             continue;
         pieces++;
         map(GVA_TMP, last, lab.bytes[0], PAGE, 0);

@@ -113,11 +113,27 @@ static void full_name(const struct check *c, unsigned i, char *out)
         format_text(out + used, NAME_ROOM, "%s", c->text);
 }
 
+/* Is it one of the words that '+' separates? */
+static bool among(const char *words, const char *word)
+{
+    for (const char *at = words; *at != '\0'; at += *at == '+') {
+        const char *w = word;
+
+        for (; *at != '\0' && *at != '+' && *at == *w; at++)
+            w++;
+        if (*w == '\0' && (*at == '\0' || *at == '+'))
+            return true;
+        while (*at != '\0' && *at != '+')
+            at++;
+    }
+    return false;
+}
+
 static bool chosen_by(const char *chosen, const struct check *c, unsigned i)
 {
     char name[2 * NAME_ROOM];
 
-    if (text_equal(chosen, "all") || text_equal(chosen, c->group))
+    if (text_equal(chosen, "all") || among(chosen, c->group))
         return true;
     full_name(c, i, name);
     return text_match(chosen, name);
@@ -148,6 +164,7 @@ static enum verdict judge(const struct check *c, unsigned index, unsigned number
         skip("no lab device");
     else
         vector = trap_try(run_one, &one);
+    irq_done();
     full_name(c, index, name);
     if (vector >= 0) {
         fail("unexpected exception %u error %lx rip %lx cr2 %lx", (unsigned)vector, trap_last.error,

@@ -1,6 +1,6 @@
 #include "tests/guest/guest.h"
 
-#define GATE_INTERRUPT 0x8e01u /* on the first of the task's stacks */
+#define GATE_INTERRUPT 0x8e00u /* with the number of one of the task's stacks */
 #define CODE_SELECTOR  0x08u
 #define DATA_SELECTOR  0x10u
 
@@ -30,7 +30,7 @@ void trap_handle(struct trap_frame *frame);
 #define TASK_PRESENT 0x8900ull
 #define STACK_BYTES  8192u
 
-static struct gate idt[32];
+static struct gate idt[256] __attribute__((aligned(4096)));
 static struct task task;
 static uint8_t stack[STACK_BYTES] __attribute__((aligned(16)));
 /* By selector / 8. The first three are those of start.asm. */
@@ -60,18 +60,41 @@ static void task_init(void)
     __asm__ volatile("lgdt %0\n\tltr %w1" ::"m"(p), "r"(GDT_TASK * 8) : "memory");
 }
 
+void trap_gate(unsigned vector, uint64_t entry, unsigned stack_number)
+{
+    idt[vector] = (struct gate){
+        (uint16_t)entry,         CODE_SELECTOR,           (uint16_t)(GATE_INTERRUPT | stack_number),
+        (uint16_t)(entry >> 16), (uint32_t)(entry >> 32), 0};
+}
+
+void trap_gate_default(unsigned vector)
+{
+    trap_gate(vector, trap_vectors[vector], 1);
+}
+
+void trap_stack(unsigned stack_number, uint64_t top)
+{
+    task.ist[stack_number - 1] = top;
+}
+
+uint64_t traps_idt(void)
+{
+    return (uint64_t)(uintptr_t)idt;
+}
+
+void traps_idt_load(uint64_t base)
+{
+    struct table_pointer p = {sizeof(idt) - 1, base};
+
+    __asm__ volatile("lidt %0" ::"m"(p));
+}
+
 void traps_init(void)
 {
-    struct table_pointer p = {sizeof(idt) - 1, (uint64_t)(uintptr_t)idt};
-
     task_init();
-
-    for (unsigned v = 0; v < COUNT_OF(idt); v++) {
-        uint64_t a = trap_vectors[v];
-        idt[v] = (struct gate){(uint16_t)a,         CODE_SELECTOR,       GATE_INTERRUPT,
-                               (uint16_t)(a >> 16), (uint32_t)(a >> 32), 0};
-    }
-    __asm__ volatile("lidt %0" ::"m"(p));
+    for (unsigned v = 0; v < COUNT_OF(trap_vectors); v++)
+        trap_gate_default(v);
+    traps_idt_load(traps_idt());
 }
 
 void trap_handle(struct trap_frame *frame)
