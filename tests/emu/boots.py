@@ -16,8 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 import machine
 import memory
 import oracle
+import picture
+import reference
 import screen
 import tap
+import tutorial
 
 SIDE_BY_SIDE = max(2, min(os.cpu_count() or 2, 8))
 # More than the guest brackets accesses; what is left over is never reached.
@@ -25,7 +28,20 @@ ORACLE_STOPS = 500
 
 # BAR4 lies over a physical window where no machine of the tests has anything.
 # The boot module, of which ROMs are made, is the guest's own file: the guest can tell whether it is all there.
-LAB = "guest = \\guest.elf\nmodule = \\guest.elf\nram = 64 split 32\ndevice = lab bar4=8192 window=0x1000000000\n"
+# Behind it are devices of every kind, as the checks of several devices need them: two that share memory and ring each
+# other, and one whose memory is a section that the lab knows as well.
+DEVICES = """\
+device = edu
+device = ivshmem name=plain size=1M
+device = ivshmem name=pair size=1M doorbell vectors=4
+device = ivshmem name=pair size=1M doorbell vectors=4
+device = bochs-display
+device = ivshmem name=lab.7 size=8M type=wc
+"""
+LAB = "guest = \\guest.elf\nmodule = \\guest.elf\nram = 64 split 32\n" \
+    "device = lab bar4=8192 window=0x1000000000\n" + DEVICES
+# The hole below 4 GiB as large as it is on real machines.
+HOLE_LAB = "guest = \\guest.elf\nram = 3200 split 3072\ndevice = lab\n" + DEVICES
 
 
 # What needs gigabytes of memory or a network card's registers has boots of its own.
@@ -41,6 +57,7 @@ def lab(cmdline):
 # A mistake found before ExitBootServices goes back to the firmware, which then waits for somebody.
 REFUSED = r"^boot: .*(expected|not found)"
 HOLDING = r"^guest\| # oracle: holding$"
+DRAWN = r"^guest\| # demo: holding$"
 
 # Emulators run everywhere, so that they cannot is a failure; KVM is offered or not.
 OPTIONAL = {"qemu-kvm"}
@@ -72,20 +89,29 @@ def look_at_screen(computer, report):
     return screen.Picture(computer.path("screen.ppm")) if computer.reached else None
 
 
+def look_at_picture(computer, report):
+    return picture.Seen(computer) if computer.reached else None
+
+
 class Boot:
     """What to boot on what. The options go to the machine.
 
     early: among the first to start, for it takes long.
     look: called with the machine and the report before its directory goes; the answer becomes Result.seen.
+    bare: there is no disk and no Barvisor, the machine loads the guest itself.
+    image: called for the path of another image than build/barvisor.efi.
     """
 
-    def __init__(self, config, target="bochs-ept", guest=True, clang=False, early=False, look=None, **options):
-        self.target = machine.target(target)
+    def __init__(self, config, target="bochs-ept", guest=True, clang=False, early=False, look=None, bare=False,
+                 image=None, **options):
+        self.target = target if bare else machine.target(target)
+        self.bare = bare
         self.config = machine.with_words(config, self.target.words)
         self.guest = guest
         self.clang = clang
         self.early = early
         self.look = look
+        self.image = image
         self.options = options
 
 
@@ -97,7 +123,7 @@ class Result:
         self.output = computer.output()
         self.problems = computer.problems()
         self.target = boot.target
-        self.report = tap.Report(self.lines, expect_end=False, may_skip=boot.target.may_skip)
+        self.report = tap.Report(self.lines, expect_end=False, may_skip=boot.target.may_skip, bare=boot.bare)
         self.seen = boot.look(computer, self.report) if boot.look else None
         self.seconds = time.monotonic() - computer.started
 
@@ -113,7 +139,7 @@ class Result:
 
 
 # Runs that must end the VM, and only the VM.
-FATAL = ["fetch", "noexec", "triple", "walk", "hlt", "pause"]
+FATAL = ["fetch", "noexec", "triple", "walk", "hlt", "pause", "reset", "poweroff"]
 TRACE = "c\n" + ORACLE_STOPS * "trace-mem on\nc\ntrace-mem off\nc\n"
 # Bochs calls a triple fault in an SVM guest a panic and stops in its debugger; when told to go on, the exit comes.
 FATAL_OPTIONS = {("triple", "bochs-npt"): {"script": "c\nc\n", "panics": ", cpu0=report"}}
@@ -125,16 +151,27 @@ BOOTS = {
     "clang@bochs-ept": Boot(lab("test=all"), "bochs-ept", clang=True, early=True),
     "clang@qemu-npt": Boot(lab("test=all"), "qemu-npt", clang=True, early=True),
     **{f"big@{name}": Boot(BIG_LAB + "cmdline = test=big\n", name, early=True, mib=BIG_MIB) for name in OFFERED},
+    "hole@qemu-npt": Boot(HOLE_LAB + "cmdline = test=memory+scenario\n", "qemu-npt", **BIG),
     **{f"card@{name}": Boot(CARD_LAB + "cmdline = test=card\n", name) for name in OFFERED},
     **{f"{run}@{name}": Boot(lab(f"test={run}"), name, **FATAL_OPTIONS.get((run, name), {}))
        for name in OFFERED for run in FATAL},
+    # QEMU's own devices, without Barvisor
+    **{f"reference@{chipset}": Boot("", reference.reference(chipset), bare=True,
+                                    words=f"test={'+'.join(reference.GROUPS)}") for chipset in ("q35", "pc")},
     # the walk of each access, for the memory-type oracle
     "oracle@bochs-ept": Boot(lab("test=oracle"), "bochs-ept", script=TRACE, look=look_at_trace(oracle.EptAccess)),
     "oracle@bochs-npt": Boot(lab("test=oracle"), "bochs-npt", script=TRACE, look=look_at_trace(oracle.NptAccess)),
     "oracle@qemu-npt": Boot(lab("test=oracle hold"), "qemu-npt", until=HOLDING, dump=True, look=look_at_memory),
+    # every ACPI table as text
+    "tables@qemu-npt": Boot(lab("test=acpi dump"), "qemu-npt"),
+    # the device of docs/first-device.md, as its reader makes it
+    **{f"first@{name}": Boot(tutorial.page().config, name, image=tutorial.image) for name in OFFERED},
     # what the hypervisor drives itself: the log on the machine's screen, tables, a real device's BAR
     "host": Boot("guest = \\guest.elf\nram = 64 split 32\ncmdline = test=oracle hold\nscreen = on\n"
                  "device = lab window=pci:8086:100e:0\n", "qemu-npt", until=HOLDING, picture=True, look=look_at_screen),
+    # a guest's picture on the machine's screen
+    "picture": Boot("guest = \\guest.elf\nram = 64\ncmdline = test=demo hold\ndevice = bochs-display\n", "qemu-npt",
+                    until=DRAWN, dump=True, picture=True, look=look_at_picture),
     "no-card": Boot("guest = \\guest.elf\nram = 64\ncmdline = test=pci\n"
                     "device = lab window=pci:1234:fff0:0\n", "bochs-npt"),
     # CPUs that cannot do it
@@ -167,8 +204,9 @@ class Runner:
     def _run(self, name):
         boot = BOOTS[name]
         efi = os.path.join(machine.ROOT, "build/clang/barvisor.efi") if boot.clang else None
+        efi = boot.image() if boot.image else efi
         with tempfile.TemporaryDirectory(prefix="barvisor-disk-") as directory:
-            disk = machine.make_disk(directory, boot.config, guest=boot.guest, efi=efi)
+            disk = None if boot.bare else machine.make_disk(directory, boot.config, guest=boot.guest, efi=efi)
             with boot.target.make(disk, **boot.options) as computer:
                 computer.run()
                 return Result(computer, boot)

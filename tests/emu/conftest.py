@@ -72,3 +72,9 @@ def pytest_unconfigure(config):
 def boot(request):
     """The finished boot that the test is marked with, or that its parameter boot_name names."""
     return request.config.stash[RUNNER].result(wanted(request.node))
+
+
+@pytest.fixture
+def boot_of(request):
+    """Another finished boot, by its name."""
+    return request.config.stash[RUNNER].result

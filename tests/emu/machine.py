@@ -92,7 +92,8 @@ class Machine:
     def prepare(self):
         self.directory = tempfile.mkdtemp(prefix="barvisor-")
         # Sparse copies are cheap; a disk of its own lets boots run side by side.
-        subprocess.run(["cp", "--sparse=always", self.disk, self.path("disk.img")], check=True)
+        if self.disk:
+            subprocess.run(["cp", "--sparse=always", self.disk, self.path("disk.img")], check=True)
         open(self.path("serial.txt"), "wb").close()
 
     def start(self):
@@ -227,8 +228,8 @@ class Qemu(Machine):
 
     name = "qemu"
 
-    def __init__(self, disk, accel="kvm", cpu="host", cpus=1, mib=512, dump=False, picture=False, extra=(),
-                 **more):
+    def __init__(self, disk, accel="kvm", cpu="host", cpus=1, mib=512, dump=False, picture=False,
+                 window=False, extra=(), **more):
         super().__init__(disk, **more)
         self.accel = accel
         self.cpu = cpu
@@ -236,6 +237,7 @@ class Qemu(Machine):
         self.mib = mib
         self.dump = dump  # at `until`: all RAM into the file memory.bin, the registers into registers.txt
         self.picture = picture  # at `until`: what is on the screen into the file screen.ppm
+        self.window = window  # on the screen of whoever runs it
         self.extra = list(extra)
 
     def command(self):
@@ -246,7 +248,8 @@ class Qemu(Machine):
                 "-smp", str(self.cpus), "-m", str(self.mib), "-bios", OVMF,
                 "-drive", f"file={self.path('disk.img')},format=raw,if=none,id=disk",
                 "-device", "ide-hd,drive=disk,bus=ide.0", *NETWORK_CARD,
-                "-serial", f"file:{self.path('serial.txt')}", "-display", "none", "-monitor", "none", "-no-reboot",
+                "-serial", f"file:{self.path('serial.txt')}", *([] if self.window else ["-display", "none"]),
+                "-monitor", "none", "-no-reboot",
                 "-chardev", "null,id=e9", "-device", "isa-debugcon,iobase=0xe9,chardev=e9",
                 "-device", "isa-debug-exit,iobase=0x501,iosize=4", *monitor, *self.extra]
 
@@ -421,7 +424,7 @@ TARGETS = [
     Target("bochs-ept", "Bochs, a Haswell with VMX and EPT, interpreted", EPT, bochs_lacks,
            lambda disk, **more: Bochs(disk, **{"model": HASWELL, **more})),
     Target("qemu-npt", "QEMU's own translator, an EPYC with SVM and nested paging", NPT, qemu_lacks,
-           lambda disk, **more: Qemu(disk, **{"accel": "tcg", "cpu": EPYC, **more}), words="quirk=canonical"),
+           lambda disk, **more: Qemu(disk, **{"accel": "tcg", "cpu": EPYC, **more}), words="quirk=canonical quirk=shadow"),
     Target("bochs-npt", "Bochs, a Ryzen with SVM and nested paging, interpreted", NPT, bochs_lacks,
            lambda disk, **more: Bochs(disk, **{"model": "ryzen", **more})),
 ]

@@ -33,16 +33,18 @@ class Memory:
     def word(self, address):
         return struct.unpack_from("<Q", self.ram, address)[0]
 
-    def is_vmcb(self, page):
+    def is_vmcb(self, page, cr3):
         def field(offset):
             return self.word(page + offset)
-        return field(VMCB_NESTED) & 1 and field(VMCB_ASID) & 0xFFFFFFFF and field(VMCB_CR3) == self.cr3 and \
+        return field(VMCB_NESTED) & 1 and field(VMCB_ASID) & 0xFFFFFFFF and field(VMCB_CR3) == cr3 and \
             field(VMCB_EFER) & EFER_LMA_SVME == EFER_LMA_SVME and field(VMCB_CR0) & CR0_PG_PE == CR0_PG_PE
 
-    def vmcb(self):
-        found = [page for page in range(0, len(self.ram), PAGE) if self.is_vmcb(page)]
+    def vmcb(self, cr3=None):
+        """cr3: the guest's, where the CPU may have been stopped in the hypervisor."""
+        cr3 = self.cr3 if cr3 is None else cr3
+        found = [page for page in range(0, len(self.ram), PAGE) if self.is_vmcb(page, cr3)]
         if len(found) != 1:
-            raise LookupError(f"{len(found)} pages look like the VMCB of the guest with CR3 {self.cr3:#x}")
+            raise LookupError(f"{len(found)} pages look like the VMCB of the guest with CR3 {cr3:#x}")
         return found[0]
 
     def walk(self, root, address, through=lambda table: table):

@@ -19,7 +19,16 @@ import tap  # noqa: E402
 
 # A configuration that leaves out what a check needs makes it skip, and says so.
 CONFIG_MAY_SKIP = [(r"", why) for why in ["BAR4 is not configured", "no boot module", "no lab device",
-                                          "no window of a device here"]]
+                                          "no window of a device here",
+                                          "no ivshmem device with the lab's section", "no edu device",
+                                          "no ivshmem-plain device", "no two ivshmem-doorbell devices",
+                                          "no bochs-display device"]]
+
+
+# make run DEMO=name: what the machine is to run then.
+DEMOS = {"display": "guest = \\guest.elf\nram = 64\ncmdline = test=demo\ndevice = bochs-display\nscreen = on\n"}
+DEMO_TARGET = "qemu-npt"
+WINDOW_SECONDS = 24 * 3600
 
 
 def say(text):
@@ -81,9 +90,22 @@ def build(goal):
                     goal], check=True)
 
 
-def disk_for(target, directory):
+def has_window(target):
+    """Can somebody look at this machine's screen?"""
+    return target.name.startswith("qemu") and bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def demo_disk(demo, target, directory):
+    """With a window the guest stays at the end, until somebody closes it."""
+    words = " ".join(filter(None, [target.words, "hold" if has_window(target) else ""]))
+    return machine.make_disk(directory, machine.with_words(DEMOS[demo], words))
+
+
+def disk_for(target, directory, demo=""):
     """The disk that make built, or one of its own for a target whose guest must be told something."""
     disk = os.path.join(machine.ROOT, "build/barvisor.img")
+    if demo:
+        return demo_disk(demo, target, directory)
     if not target.words:
         return disk
     with open(os.path.join(machine.ROOT, os.environ.get("CFG") or "boot/barvisor.cfg")) as config:
@@ -105,10 +127,10 @@ class Console:
         say(text)
 
 
-def boot(target, disk, phases):
+def boot(target, disk, phases, window=False):
     """One boot. Returns the problems found; [] is a pass. None when the machine did not even start."""
     console = Console()
-    with target.make(disk) as computer:
+    with target.make(disk, **({"window": True, "seconds": WINDOW_SECONDS} if window else {})) as computer:
         computer.run(console.line)
         total = time.monotonic() - computer.started
         spoke = console.hypervisor_at
@@ -118,11 +140,11 @@ def boot(target, disk, phases):
             phases.add("hypervisor to guest", (first if first is not None else total) - spoke)
             if first is not None:
                 phases.add("guest run", total - first)
-        problems = computer.problems()
+        problems = [] if window and spoke is not None else computer.problems()  # a window may be closed at any time
         if spoke is None and problems and not computer.timed_out:
             say(f"target: {target.name} did not start: {problems[0]}")
             return None
-        report = tap.Report(computer.lines(), may_skip=target.may_skip + CONFIG_MAY_SKIP)
+        report = tap.Report(computer.lines(), expect_end=not window, may_skip=target.may_skip + CONFIG_MAY_SKIP)
         if report.passed and not problems:
             skipped = len(report.skipped())
             say(f"run: {len(report.checks) - skipped} checks passed, {skipped} skipped on {target.name}")
@@ -133,6 +155,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--target", default=os.environ.get("TARGET", ""))
     parser.add_argument("--targets", action="store_true", help="list the targets and why one cannot run here")
+    parser.add_argument("--demo", default="", choices=["", *DEMOS], help="something to look at")
     parser.add_argument("--disk", help="boot this disk instead of building build/barvisor.img")
     parser.add_argument("--since", type=int, help="when the check of the packages began, in ns since 1970")
     options = parser.parse_args()
@@ -147,16 +170,20 @@ def main():
             build("efi")
             build("guest")
             phases.step("build")
-            build("disk")
-            phases.step("disk")
+            if not options.demo:
+                build("disk")
+                phases.step("disk")
         except subprocess.CalledProcessError:
             say("run: the build failed")
             return 1
-    target, why, others = choose(options.target)
+    target, why, others = choose(options.target or (DEMO_TARGET if options.demo else ""))
+    if options.demo and not options.target:
+        why = "it can show a picture"
+    window = bool(options.demo) and has_window(target)
     with tempfile.TemporaryDirectory(prefix="barvisor-disk-") as directory:
         while True:
             say(f"target: {target.name} because {why}")
-            problems = boot(target, options.disk or disk_for(target, directory), phases)
+            problems = boot(target, options.disk or disk_for(target, directory, options.demo), phases, window)
             if problems is not None or not others:
                 break
             why = f"{target.name} did not start"

@@ -8,11 +8,14 @@ import boots
 import machine
 import pytest
 
-GROUPS = ["pci", "ranges", "trap", "forms", "cross", "insn", "string", "faults", "step", "modes", "cpu", "regs", "types", "status", "section", "names", "dynamic", "bars",
-          "overlap", "share", "display", "replace", "batch", "reserve", "memory", "view", "window", "rom", "resize",
-          "doorbell", "churn", "many", "storm", "chance", "stress"]
+GROUPS = ["pci", "ranges", "trap", "forms", "cross", "insn", "string", "faults", "step", "modes", "cpu", "regs",
+          "types", "status", "section", "names", "dynamic", "bars", "overlap", "share", "display", "replace",
+          "batch", "reserve", "memory", "view", "window", "rom", "resize", "doorbell", "churn", "many", "storm",
+          "chance", "stress", "apic", "ipi", "timer", "irq", "edu", "ivshmem", "dispi", "scenario", "acpi"]
 # Groups with a boot of their own.
 APART = ["big", "card"]
+# Its device reaches 256 MiB.
+HOLE_SKIPS = {"scenario: edu's transfers end at the top of low RAM"}
 WHOLE = [f"all@{name}" for name in boots.OFFERED]
 
 
@@ -44,6 +47,16 @@ def test_group_apart(boot, boot_name):
     assert not boot.report.problems, "\n".join(boot.report.problems) + boot.show()
     assert list(boot.report.groups()) == [boot_name.split("@")[0]]
     assert not boot.report.skipped(), boot.show()
+
+
+@pytest.mark.boot("hole@qemu-npt")
+def test_a_hole_of_a_gib(boot):
+    """RAM up to 3 GiB, and on from 4 GiB: copies of 32 MiB on either side."""
+    assert not boot.problems, boot.show()
+    assert {check.text for check in boot.report.checks if check.skipped} == HOLE_SKIPS, boot.show()
+    assert not [check for check in boot.report.checks if not check.passed], boot.show()
+    assert boot.report.stopped.startswith("the guest ended it"), boot.report.stopped
+    assert "guest| # RAM up to 0xc0000000 and up to 0x108000000; 0x2000000 bytes on either side" in boot.lines
 
 
 @pytest.mark.parametrize("boot_name", WHOLE)

@@ -11,7 +11,7 @@ set -u
 build=(nasm gnu-efi mtools dosfstools gdisk gcc libc6-dev binutils make)
 # vgabios and bochsbios are named because bochs takes seabios instead, whose VGA BIOS it cannot use here.
 run=("${build[@]}" bochs bochsbios vgabios bochs-term qemu-system-x86 ovmf python3)
-test=("${run[@]}" python3-pytest clang libclang-rt-14-dev libcmocka-dev libunicorn-dev libzydis-dev gdb gcovr patch
+test=("${run[@]}" python3-pytest clang libclang-rt-14-dev libcmocka-dev libunicorn-dev libzydis-dev gdb gcovr patch acpica-tools
     clang-format clang-tidy cppcheck shellcheck)
 
 tool_of() {
