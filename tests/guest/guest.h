@@ -181,6 +181,29 @@ bool acpi_reset(void);
 bool acpi_power_off(void);
 void acpi_dump(void); /* every table as text */
 
+/* ---- start.asm: what PVH hands over ---- */
+struct start_info {
+    uint32_t magic, version, flags, modules;
+    uint64_t module_list, cmdline, rsdp, memory_map;
+    uint32_t memory_entries; /* from version 1 on */
+};
+struct memory_entry {
+    uint64_t base, bytes;
+    uint32_t type, unused;
+};
+#define MEMORY_RAM  1u
+#define MEMORY_ACPI 3u
+#define FOUR_GIB    UINT64_C(0x100000000)
+extern uint32_t entry_state[8]; /* start_info, CR0, CR4, EFLAGS, TR */
+static inline const struct start_info *start_info(void)
+{
+    return (const struct start_info *)(uintptr_t)entry_state[0];
+}
+/* kit.c: entry k of its memory map; NULL behind the last. */
+const struct memory_entry *memory_entry(unsigned k);
+/* kit.c: ends of the RAM below 4 GiB and above it; 0: there is none. */
+void ram_ends(uint64_t *low, uint64_t *high);
+
 /* ---- pci.c ---- */
 uint32_t pci_read(unsigned slot, unsigned function, unsigned offset, unsigned bytes);
 void pci_write(unsigned slot, unsigned function, unsigned offset, unsigned bytes, uint32_t value);

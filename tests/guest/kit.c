@@ -166,3 +166,25 @@ uint32_t random_next(uint32_t *state)
     *state ^= *state << 5;
     return *state;
 }
+
+const struct memory_entry *memory_entry(unsigned k)
+{
+    const struct start_info *info = start_info();
+
+    if (info->version < 1 || k >= info->memory_entries)
+        return NULL;
+    return (const struct memory_entry *)(uintptr_t)info->memory_map + k;
+}
+
+void ram_ends(uint64_t *low, uint64_t *high)
+{
+    const struct memory_entry *e;
+
+    *low = *high = 0;
+    for (unsigned k = 0; (e = memory_entry(k)) != NULL; k++) {
+        uint64_t *end = e->base < FOUR_GIB ? low : high;
+
+        if (e->type == MEMORY_RAM && e->base + e->bytes > *end)
+            *end = e->base + e->bytes;
+    }
+}

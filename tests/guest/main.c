@@ -14,11 +14,6 @@
  */
 #include "tests/guest/guest.h"
 
-struct start_info {
-    uint32_t magic, version, flags, modules;
-    uint64_t module_list, cmdline, rsdp, memory_map;
-};
-
 #define START_MAGIC 0x336ec578u
 #define WORD_ROOM   64u
 

@@ -14,30 +14,9 @@
 #define MSR_APIC_BASE   0x1bu
 #define RESET_PORT      0xcf9u
 #define CONFIG_ADDRESS  0xcf8u
-#define MEMORY_RAM      1u
-#define MEMORY_ACPI     3u
 
 #define FADT_HW_REDUCED (1u << 20)
 #define FADT_RESET_SUP  (1u << 10)
-
-/* PVH start_info and its memory map, as far as needed here. */
-struct start_info {
-    uint32_t magic, version, flags, modules;
-    uint64_t module_list, cmdline, rsdp, memory_map;
-    uint32_t memory_entries;
-};
-
-struct memory_entry {
-    uint64_t base, bytes;
-    uint32_t type, unused;
-};
-
-extern uint32_t entry_state[8]; /* start.asm; [0]: start_info */
-
-static const struct start_info *start_info(void)
-{
-    return (const struct start_info *)(uintptr_t)entry_state[0];
-}
 
 static uint64_t get(const uint8_t *at, unsigned bytes)
 {

@@ -1,46 +1,17 @@
 /* Guest memory as devices reach it: copies and apertures, respecting where RAM is and where it is not. */
 #include "tests/guest/guest.h"
 
-#define FOUR_GIB   0x100000000ull
-#define MEMORY_RAM 1u
-#define OFFSET     0x123u /* of an aperture in its first page */
-#define QUOTA      1024u
+#define OFFSET 0x123u /* of an aperture in its first page */
+#define QUOTA  1024u
 
 static uint8_t buffer[4 * 4096] __attribute__((aligned(4096)));
-
-/* PVH start_info and its memory map, as far as needed here. */
-struct start_info {
-    uint32_t magic, version, flags, modules;
-    uint64_t module_list, cmdline, rsdp, memory_map;
-    uint32_t memory_entries;
-};
-
-struct memory_entry {
-    uint64_t base, bytes;
-    uint32_t type, unused;
-};
-
-extern uint32_t entry_state[8]; /* start.asm; [0]: start_info */
 
 /* Ends of the RAM below 4 GiB and above it; 0: there is none above. */
 static uint64_t low_end, high_end;
 
 static bool find_ram(void)
 {
-    const struct start_info *info = (const struct start_info *)(uintptr_t)entry_state[0];
-    const struct memory_entry *e = (const struct memory_entry *)(uintptr_t)info->memory_map;
-
-    low_end = high_end = 0;
-    for (unsigned k = 0; info->version >= 1 && k < info->memory_entries; k++) {
-        uint64_t end = e[k].base + e[k].bytes;
-
-        if (e[k].type != MEMORY_RAM)
-            continue;
-        if (e[k].base < FOUR_GIB)
-            low_end = end > low_end ? end : low_end;
-        else
-            high_end = end > high_end ? end : high_end;
-    }
+    ram_ends(&low_end, &high_end);
     return expect(low_end != 0, "there is RAM below 4 GiB");
 }
 

@@ -34,35 +34,16 @@ static void over_ram(unsigned i)
     expect_bar2("home again");
 }
 
-/* PVH start_info and its memory map, as far as needed here. */
-struct start_info {
-    uint32_t magic, version, flags, modules;
-    uint64_t module_list, cmdline, rsdp, memory_map;
-    uint32_t memory_entries;
-};
-
-struct memory_entry {
-    uint64_t base, bytes;
-    uint32_t type, unused;
-};
-
-#define MEMORY_RAM 1u
-#define FOUR_GIB   0x100000000ull
-
-extern uint32_t entry_state[8]; /* start.asm; [0]: start_info */
-
 /* The first page of RAM at or above 4 GiB, 0: none. */
 static uint64_t high_ram(uint64_t *bytes)
 {
-    const struct start_info *info = (const struct start_info *)(uintptr_t)entry_state[0];
-    const struct memory_entry *e = (const struct memory_entry *)(uintptr_t)info->memory_map;
+    const struct memory_entry *e;
 
-    for (unsigned k = 0; info->version >= 1 && k < info->memory_entries; k++) {
-        if (e[k].type == MEMORY_RAM && e[k].base >= FOUR_GIB) {
-            *bytes = e[k].bytes;
-            return e[k].base;
+    for (unsigned k = 0; (e = memory_entry(k)) != NULL; k++)
+        if (e->type == MEMORY_RAM && e->base >= FOUR_GIB) {
+            *bytes = e->bytes;
+            return e->base;
         }
-    }
     return 0;
 }
 

@@ -21,8 +21,6 @@
 #define FINE          (~0ull)
 #define RESET_PAT     0x0007040600070406ull
 
-extern uint32_t entry_state[8]; /* start.asm: start_info, CR0, CR4, EFLAGS, TR */
-
 static uint64_t vector(int v)
 {
     return (uint64_t)(int64_t)v;

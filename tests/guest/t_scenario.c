@@ -9,8 +9,6 @@
 #define FRAME_PAGES (FRAME_BYTES / PAGE)
 #define AT          0x3000u /* BAR2 page of the second window */
 #define WC_TYPE     1u
-#define FOUR_GIB    0x100000000ull
-#define MEMORY_RAM  1u
 #define CHUNK       LAB_BUFFER_BYTES
 #define LARGE_RAM   0x80000000ull /* from there on the copies are as large as the scenario has them */
 #define OFFSET      0x123u
@@ -139,36 +137,12 @@ static void one_picture(unsigned i)
 
 /* ---- RAM on both sides of the hole ---- */
 
-/* PVH start_info and its memory map, as far as needed here. */
-struct start_info {
-    uint32_t magic, version, flags, modules;
-    uint64_t module_list, cmdline, rsdp, memory_map;
-    uint32_t memory_entries;
-};
-
-struct memory_entry {
-    uint64_t base, bytes;
-    uint32_t type, unused;
-};
-
-extern uint32_t entry_state[8]; /* start.asm; [0]: start_info */
 static uint64_t low_end, high_end;
 static uint8_t kept[LAB_BUFFER_BYTES] __attribute__((aligned(4096)));
 
 static bool ram_on_both_sides(void)
 {
-    const struct start_info *info = (const struct start_info *)(uintptr_t)entry_state[0];
-    const struct memory_entry *e = (const struct memory_entry *)(uintptr_t)info->memory_map;
-
-    low_end = high_end = 0;
-    for (unsigned k = 0; info->version >= 1 && k < info->memory_entries; k++) {
-        uint64_t end = e[k].base + e[k].bytes;
-
-        if (e[k].type == MEMORY_RAM && e[k].base < FOUR_GIB && end > low_end)
-            low_end = end;
-        if (e[k].type == MEMORY_RAM && e[k].base >= FOUR_GIB && end > high_end)
-            high_end = end;
-    }
+    ram_ends(&low_end, &high_end);
     if (high_end == 0)
         skip("no RAM above 4 GiB");
     return high_end != 0;
