@@ -16,7 +16,7 @@ LARGE_COLUMNS = 80
 def font():
     """{shape: character}; a shape is a tuple of CELL_HEIGHT strings of '#' and '.'."""
     with open(os.path.join(machine.ROOT, "drivers/host/screen_font.c")) as source:
-        rows = re.findall(r'^\s*"([.#]+)",$', source.read(), re.M)
+        rows = re.findall(r'^\s*ROW\("([.#]+)"\),$', source.read(), re.M)
     shapes = {}
     for code in range(ord(" "), ord("~") + 1):
         band, place = divmod(code - ord(" "), PER_BAND)

@@ -2,11 +2,13 @@ r"""Mistakes on the boot volume: file, line and what was expected; no guest, no 
 
 import pytest
 
+import boots
+
 CONFIG = "\\barvisor.cfg"
 # boot: words that one line of the console must hold
 MISTAKES = {
     "no-guest": ["\\guest.elf", "not found"],
-    "bad-key": [CONFIG + ":5:", "expected"],
+    "bad-key": [f"{CONFIG}:{len(boots.LAB.splitlines()) + 1}:", "expected"],
     "bad-ram": [CONFIG + ":3:", "expected an amount of RAM"],
     "bad-line": [CONFIG + ":2:", "expected"],
     "no-guest-key": [CONFIG, "expected", "guest"],

@@ -11,7 +11,8 @@ import pytest
 GROUPS = ["pci", "ranges", "trap", "forms", "cross", "insn", "string", "faults", "step", "modes", "cpu", "regs",
           "types", "status", "section", "names", "dynamic", "bars", "overlap", "share", "display", "replace",
           "batch", "reserve", "memory", "view", "window", "rom", "resize", "doorbell", "churn", "many", "storm",
-          "chance", "stress", "apic", "ipi", "timer", "irq", "edu", "ivshmem", "dispi", "scenario", "acpi"]
+          "chance", "stress", "apic", "irq", "edu", "ivshmem", "dispi", "scenario", "acpi", "caps", "bus", "virtio",
+          "cmb", "lifetime"]
 # Groups with a boot of their own.
 APART = ["big", "card"]
 # Its device reaches 256 MiB.

@@ -119,7 +119,9 @@ static void clear_of_lab(struct pci_function *f)
 {
     static uint64_t next = ELSEWHERE;
 
-    for (unsigned bar = 0; lab.present && bar < PCI_BARS; bar++) {
+    if (!lab.present || (f->slot == lab.slot && f->number == 0))
+        return;
+    for (unsigned bar = 0; bar < PCI_BARS; bar++) {
         uint64_t base = f->bar[bar].base, bytes = f->bar[bar].bytes;
 
         if (bytes == 0 || base >= lab.base[4] + lab.bytes[4] || base + bytes <= lab.base[4])

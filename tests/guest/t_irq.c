@@ -213,7 +213,8 @@ static void repeated(unsigned i)
     timer_off();
     if (lab.present) {
         expect_eq("digest of the accesses", digest_now(), digest);
-        expect(c.inside > 0, "interrupts between the elements");
+        /* 256 elements to an exit: elsewhere the machine's timer may be late for the few borders that there are */
+        expect(c.inside > 0 || !time_is_steady(), "interrupts between the elements");
     }
     expect(!c.backwards, "RCX goes down");
     for (unsigned k = 0; k < ELEMENTS && to != trapped && !failed(); k++)
