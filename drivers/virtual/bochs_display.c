@@ -43,6 +43,7 @@ enum dispi {
 
 struct display {
     struct hv_device *device;
+    struct lock lock; /* writes, one at a time */
     hv_handle_t section;
     uint64_t bytes, xres, yres; /* options: of the frame buffer; what EDID prefers */
     struct hv_scanout shown;    /* width 0: none */
@@ -123,10 +124,12 @@ static hv_status_t display_write(void *context, enum hv_bar bar, uint64_t offset
     const uint64_t first = DISPI + 2 * XRES,
                    end = DISPI + 2 * MEMORY_64K; /* the others are fixed */
     struct display *display = context;
+    hv_status_t status;
     uint32_t order;
 
     if (bar != HV_BAR2)
         return HV_OK;
+    lock_acquire(&display->lock); /* registers and screen change together */
     for (uint64_t i = 0; i < length; i++)
         if (offset + i >= first && offset + i < end)
             display->bar2[offset + i] = buffer[i];
@@ -135,7 +138,9 @@ static hv_status_t display_write(void *context, enum hv_bar bar, uint64_t offset
         if (order == LITTLE_ENDIAN || order == BIG_ENDIAN)
             memcpy(display->bar2 + BYTE_ORDER, &order, sizeof(order));
     }
-    return show(display);
+    status = show(display);
+    lock_release(&display->lock);
+    return status;
 }
 
 /* ---- EDID: VESA E-EDID 1.4, one block ---- */
