@@ -3,6 +3,7 @@
 #include "drivers/host/acpi.h"
 #include "drivers/host/apic.h"
 #include "drivers/host/hostpci.h"
+#include "hv/base/digits.h"
 #include "hv/base/log.h"
 #include "hv/base/string.h"
 
@@ -41,25 +42,12 @@ void hostdev_find(const struct boot_info *boot)
 
 /* ---- options ---- */
 
-static bool digit_of(char c, unsigned *digit)
-{
-    if (c >= '0' && c <= '9')
-        *digit = (unsigned)(c - '0');
-    else if (c >= 'a' && c <= 'f')
-        *digit = (unsigned)(c - 'a') + 10;
-    else if (c >= 'A' && c <= 'F')
-        *digit = (unsigned)(c - 'A') + 10;
-    else
-        return false;
-    return true;
-}
-
 /* One to ID_DIGITS hexadecimal digits and `end`. */
 static bool take_id(const char **text, char end, uint16_t *id)
 {
     unsigned value = 0, digits = 0, digit;
 
-    for (; digits < ID_DIGITS && digit_of(**text, &digit); digits++, ++*text)
+    for (; digits < ID_DIGITS && (digit = digit_of(**text)) < 16; digits++, ++*text)
         value = value << 4 | digit;
     *id = (uint16_t)value;
     return digits != 0 && *(*text)++ == end;

@@ -18,7 +18,6 @@
 #define XAPIC_ID             BITS(31, 24)
 #define VERSION_NUMBER       BITS(7, 0)
 #define VERSION_MAX_LVT      BITS(23, 16)
-#define APIC_BASE_ADDRESS    BITS(51, 12)
 
 /* Owner: this file; set once. NULL in x2APIC mode. */
 static volatile uint32_t *page;

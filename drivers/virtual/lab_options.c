@@ -1,6 +1,7 @@
 /* The words of the lab's line in the configuration. */
 #include "drivers/virtual/lab.h"
 
+#include "hv/base/digits.h"
 #include "hv/base/string.h"
 
 #define MAX_BAR4_MIB (1u << 20)
@@ -16,23 +17,9 @@ static const char *option_value(const char *option, const char *key)
 /* Digits to the end of the text; a base of 16 allows "0x". */
 static bool parse_number(const char *text, unsigned base, uint64_t *number)
 {
-    uint64_t value = 0;
-
     if (base == 16 && text[0] == '0' && text[1] == 'x')
         text += 2;
-    if (*text == '\0')
-        return false;
-    for (; *text; text++) {
-        unsigned digit = (unsigned)*text - '0';
-
-        if (digit > 9)
-            digit = ((unsigned)*text | 0x20u) - 'a' + 10;
-        if (digit >= base || value > (UINT64_MAX - digit) / base)
-            return false;
-        value = value * base + digit;
-    }
-    *number = value;
-    return true;
+    return digits_read(&text, base, number) && *text == '\0';
 }
 
 bool lab_parse_option(struct lab *lab, const char *option)

@@ -158,15 +158,11 @@ uint32_t pci_config_read(struct hv_device_host *host, unsigned slot, unsigned fu
     lock_release(&host->lock);
     if (!device)
         return UINT32_MAX;
-    if (is_core) {
-        device_leave(device);
-        return value;
-    }
-    if (device->takes_turns)
+    if (!is_core) {
         device_take_turn(device);
-    value = device_read(device, offset);
-    if (device->takes_turns)
+        value = device_read(device, offset);
         device_pass_turn(device);
+    }
     device_leave(device);
     return value;
 }
@@ -223,10 +219,8 @@ void pci_config_write(struct hv_device_host *host, unsigned slot, unsigned funct
         return;
     if (resets) /* waits for the accesses of others, so without a turn */
         device_reset(device);
-    if (device->takes_turns)
-        device_take_turn(device);
+    device_take_turn(device);
     tell_device(device, offset, value, byte_enable, is_core ? &merged : NULL);
-    if (device->takes_turns)
-        device_pass_turn(device);
+    device_pass_turn(device);
     device_leave(device);
 }

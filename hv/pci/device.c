@@ -454,6 +454,8 @@ void device_take_turn(struct hv_device *device)
 {
     const void *self = cpu_current();
 
+    if (!device->takes_turns)
+        return;
     if (__atomic_load_n(&device->turn_owner, __ATOMIC_RELAXED) != self) {
         lock_acquire(&device->turn);
         __atomic_store_n(&device->turn_owner, self, __ATOMIC_RELAXED);
@@ -463,7 +465,7 @@ void device_take_turn(struct hv_device *device)
 
 void device_pass_turn(struct hv_device *device)
 {
-    if (--device->turn_depth != 0)
+    if (!device->takes_turns || --device->turn_depth != 0)
         return;
     __atomic_store_n(&device->turn_owner, NULL, __ATOMIC_RELAXED);
     lock_release(&device->turn);

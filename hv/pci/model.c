@@ -1,6 +1,7 @@
 /* Models: the devices that the image knows by name. */
 #include "hv/pci/device.h"
 
+#include "hv/base/digits.h"
 #include "hv/base/direct.h"
 #include "hv/base/string.h"
 #include "hv/mem/frames.h"
@@ -29,16 +30,15 @@ const struct hv_device_model *model_find(const char *name)
     return model;
 }
 
-/* Decimal digits, at least one, that stay at or below `max`. */
+/* A decimal number up to `max`. */
 static bool take_number(const char **text, unsigned max, uint8_t *number)
 {
-    const char *start = *text;
-    unsigned value = 0;
+    uint64_t value;
 
-    while (**text >= '0' && **text <= '9' && value <= max)
-        value = value * 10 + (unsigned)(*(*text)++ - '0');
+    if (!digits_read(text, 10, &value) || value > max)
+        return false;
     *number = (uint8_t)value;
-    return *text != start && value <= max;
+    return true;
 }
 
 /* "<slot>" or "<slot>.<function>", to the end of the text. */
@@ -87,7 +87,7 @@ hv_status_t hv_device_add(struct hv_device_host *host, const char *model, uint32
     static uint32_t made;
     const struct hv_device_model *found = model ? model_find(model) : NULL;
     struct device_request request = {.place = {HV_SLOT_ANY, 0}};
-    struct hv_guid class_id, instance_id;
+    struct hv_guid id;
     hv_status_t status;
 
     if (!host_is_known(host))
@@ -100,13 +100,11 @@ hv_status_t hv_device_add(struct hv_device_host *host, const char *model, uint32
         string_count--;
         strings++;
     }
-    class_id = make_id(model, 0);
-    instance_id = make_id(model, __atomic_add_fetch(&made, 1, __ATOMIC_RELAXED));
+    id = make_id(model, __atomic_add_fetch(&made, 1, __ATOMIC_RELAXED));
     status = alloc_context(found, &request);
     if (status != HV_OK)
         return status;
-    request.class_id = &class_id;
-    request.instance_id = &instance_id;
+    request.class_id = request.instance_id = &id; /* nobody asks for the class */
     request.ops = found->ops;
     request.string_count = string_count;
     request.strings = strings;

@@ -1,6 +1,8 @@
 /* The words of a device's line in the configuration. */
 #include "hv/pci/device.h"
 
+#include "hv/base/digits.h"
+
 /*
  * Decimal, or hexadecimal behind 0x, to the end of the text; behind it K, M or G for KiB, MiB, GiB.
  */
@@ -8,24 +10,11 @@ static bool read_number(const char *text, uint64_t *number)
 {
     static const char units[] = "KMG";
     const bool hex = text[0] == '0' && text[1] == 'x';
-    const unsigned base = hex ? 16 : 10;
-    uint64_t value = 0, scale = 1;
-    const char *start = hex ? text + 2 : text;
+    uint64_t value, scale = 1;
 
-    for (text = start; *text; text++) {
-        unsigned digit = (unsigned)*text - '0';
-
-        if (digit > 9) {
-            digit = ((unsigned)*text | 0x20u) - 'a';
-            digit = digit < 6 ? digit + 10 : base;
-        }
-        if (digit >= base)
-            break;
-        if (value > (UINT64_MAX - digit) / base)
-            return false;
-        value = value * base + digit;
-    }
-    if (text == start)
+    if (hex)
+        text += 2;
+    if (!digits_read(&text, hex ? 16 : 10, &value))
         return false;
     for (unsigned i = 0; *text && units[i]; i++)
         if (*text == units[i]) {

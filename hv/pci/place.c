@@ -11,15 +11,20 @@ static bool is_64bit(const struct hv_bar_state *bar)
            FIELD_GET(PCI_BAR_TYPE, bar->kind) == PCI_BAR_TYPE_64;
 }
 
+/* Of the addresses that both the CPU and the tables have. */
+static uint64_t memory_end(void)
+{
+    return BIT(MIN((unsigned)hv_caps.physical_bits, PT_INPUT_BITS));
+}
+
 uint64_t bar_limit(const struct hv_bar_state *bar)
 {
-    return bar->io ? PCI_IO_END : BIT(MIN((unsigned)hv_caps.physical_bits, PT_INPUT_BITS));
+    return bar->io ? PCI_IO_END : memory_end();
 }
 
 struct pci_window pci_window(const struct vm *vm, enum pci_space space)
 {
-    struct pci_window window = {PCI_MEM64_START,
-                                BIT(MIN((unsigned)hv_caps.physical_bits, PT_INPUT_BITS))};
+    struct pci_window window = {PCI_MEM64_START, memory_end()};
 
     if (space == PCI_SPACE_IO)
         return (struct pci_window){PCI_IO_START, PCI_IO_END};

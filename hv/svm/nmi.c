@@ -7,8 +7,6 @@
  */
 #include "hv/svm/svm.h"
 
-#include "hv/vm/host_timer.h"
-
 /* What an IRET can raise, besides. */
 #define IRET_FAULTS BITS(14, 10)
 #define RETRY_TICKS (1ull << 15)
@@ -29,7 +27,7 @@ static void ring_again(struct alarm *alarm)
 void svm_nmi_retry(struct svm_vp *svm)
 {
     svm->again.ring = ring_again;
-    alarm_set(&svm->again, host_timer_now() + RETRY_TICKS);
+    alarm_set(&svm->again, alarm_now() + RETRY_TICKS);
 }
 
 void svm_nmi_iret(struct svm_vp *svm)

@@ -51,7 +51,6 @@
 #define PCI_CONFIG_PORTS 0xcf8u
 #define PCI_CONFIG_COUNT 8u
 #define ECAM_BUS_BYTES   MIB(1)
-#define UART_PORTS       8u
 
 #define OEM              "BARVIS"
 #define OEM_BYTES        6u
@@ -257,7 +256,7 @@ static const struct line system_bus[] = {
     {INTEGER, "_HID", AML_PNP_ID(0x0501)},
     {INTEGER, "_UID", 0},
     {RESOURCES, "_CRS", 0},
-    {PORTS, NO_NAME, PORTS_OF(PLATFORM_UART_PORT, UART_PORTS)},
+    {PORTS, NO_NAME, PORTS_OF(PLATFORM_UART_PORT, PLATFORM_UART_PORTS)},
     {END_RESOURCES, NO_NAME, 0},
     {END, NO_NAME, 0},
     {END, NO_NAME, 0},

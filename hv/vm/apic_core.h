@@ -84,9 +84,8 @@ enum apic_delivery_mode {
 };
 enum apic_shorthand { APIC_TO_DESTINATION, APIC_TO_SELF, APIC_TO_ALL, APIC_TO_OTHERS };
 
-#define APIC_BASE_BSP     BIT(8)
-#define APIC_BASE_ADDRESS BITS(51, 12)
-#define APIC_BASE_MODE    (APIC_BASE_ENABLE | APIC_BASE_X2APIC)
+#define APIC_BASE_BSP  BIT(8)
+#define APIC_BASE_MODE (APIC_BASE_ENABLE | APIC_BASE_X2APIC)
 
 static inline bool apic_is_x2(const struct apic *apic)
 {

@@ -52,10 +52,8 @@ struct vp_delivery vp_next_event(struct vp *vp, unsigned takes)
 
     if (vp->event.kind != VP_EVENT_NONE)
         take_own_event(&vp->event, takes, &delivery);
-    if (vp->apic) {
-        take_nmi(vp->apic, takes, &delivery);
-        take_interrupt(vp->apic, takes, &delivery);
-    }
+    take_nmi(vp->apic, takes, &delivery);
+    take_interrupt(vp->apic, takes, &delivery);
     vp->attention = delivery.waits != 0; /* another exit may come before the window, and open it */
     return delivery;
 }
@@ -64,6 +62,6 @@ bool vp_has_event(struct vp *vp, unsigned takes)
 {
     struct apic *apic = vp->apic;
 
-    return apic && ((apic_has_nmi(apic) && (takes & VP_TAKES_NMI)) ||
-                    ((takes & VP_TAKES_INTERRUPT) && apic_next(apic) >= 0));
+    return (apic_has_nmi(apic) && (takes & VP_TAKES_NMI)) ||
+           ((takes & VP_TAKES_INTERRUPT) && apic_next(apic) >= 0);
 }

@@ -93,8 +93,8 @@ static enum hv_resume ring_alarms(struct vp *vp)
 static enum hv_resume halt(struct vp *vp, const struct hv_exit *exit)
 {
     while (!exit->halt.stepped && !vp_has_event(vp, exit->halt.takes)) {
-        if (!(exit->halt.takes & VP_TAKES_INTERRUPT) || !vp->apic ||
-            !apic_timer_is_armed(vp->apic) || !alarm_wait())
+        if (!(exit->halt.takes & VP_TAKES_INTERRUPT) || !apic_timer_is_armed(vp->apic) ||
+            !alarm_wait())
             return stop(vp, exit, VM_STOP_HLT);
         if (vp->vm->stop != VM_STOP_NONE)
             return HV_STOP;

@@ -15,7 +15,6 @@
 #define APIC_SVR             0x0f0u
 #define APIC_LVT_CMCI        0x2f0u
 #define APIC_ICR_LOW         0x300u
-#define APIC_LVT_TIMER       0x320u
 #define APIC_LVT_THERMAL     0x330u
 #define APIC_LVT_PMC         0x340u
 #define APIC_LVT_LINT0       0x350u
@@ -42,7 +41,7 @@ static bool is_x2apic(uint64_t base)
 
 static hpa_t register_address(uint64_t base, uint32_t reg)
 {
-    return HPA((base & BITS(51, 12)) + reg);
+    return HPA((base & APIC_BASE_ADDRESS) + reg);
 }
 
 uint32_t host_apic_read(uint32_t reg)
@@ -80,8 +79,8 @@ static void park_other_cpus(void)
 void host_interrupts_quiesce(void)
 {
     /* In the order of their LVT numbers: a CPU has the first max_lvt + 1 of them. */
-    static const uint32_t sources[] = {APIC_LVT_TIMER, APIC_LVT_LINT0, APIC_LVT_LINT1,
-                                       APIC_LVT_ERROR, APIC_LVT_PMC,   APIC_LVT_THERMAL,
+    static const uint32_t sources[] = {HOST_APIC_LVT_TIMER, APIC_LVT_LINT0, APIC_LVT_LINT1,
+                                       APIC_LVT_ERROR,      APIC_LVT_PMC,   APIC_LVT_THERMAL,
                                        APIC_LVT_CMCI};
     uint64_t last;
 

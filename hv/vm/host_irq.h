@@ -22,6 +22,7 @@ void host_interrupt_end(void);
 bool host_interrupts_open(void);
 
 /* Its registers by their offset in the xAPIC page, in both modes. While it is enabled. */
+#define HOST_APIC_LVT_TIMER 0x320u
 uint32_t host_apic_read(uint32_t reg);
 void host_apic_write(uint32_t reg, uint32_t value);
 

@@ -6,7 +6,6 @@
 #include "hv/x86/desc.h"
 #include "hv/x86/regs.h"
 
-#define APIC_LVT_TIMER       0x320u
 #define APIC_INITIAL_COUNT   0x380u
 #define APIC_CURRENT_COUNT   0x390u
 #define APIC_DIVIDE          0x3e0u
@@ -57,7 +56,7 @@ static uint64_t measure(void)
 {
     struct moment from, to;
 
-    host_apic_write(APIC_LVT_TIMER, (uint32_t)LVT_MASKED);
+    host_apic_write(HOST_APIC_LVT_TIMER, (uint32_t)LVT_MASKED);
     host_apic_write(APIC_DIVIDE, DIVIDE_BY_1);
     host_apic_write(APIC_INITIAL_COUNT, UINT32_MAX);
     (void)look(); /* what is slow only once */
@@ -78,7 +77,7 @@ bool host_timer_init(void)
         timer.ratio = measure();
     timer.present = timer.tsc_deadline || timer.ratio != 0;
     if (timer.present)
-        host_apic_write(APIC_LVT_TIMER,
+        host_apic_write(HOST_APIC_LVT_TIMER,
                         HOST_VECTOR_TIMER | (timer.tsc_deadline ? (uint32_t)LVT_TSC_DEADLINE : 0));
     mfence(); /* the mode is there before the first deadline (SDM 3A "TSC-Deadline Mode") */
     return timer.present;

@@ -3,7 +3,6 @@
 #include "hv/base/bits.h"
 #include "hv/base/string.h"
 
-#define UART_PORTS     8u
 #define UART_IIR       2u
 #define UART_LCR       3u
 #define UART_LSR       5u
@@ -27,7 +26,7 @@
 
 /* The guest's UART: registers that read back, and the line so far. Owner: its VM. */
 struct guest_uart {
-    uint8_t reg[UART_PORTS];
+    uint8_t reg[PLATFORM_UART_PORTS];
     uint8_t divisor[2]; /* behind DLAB; nothing runs at any speed */
     unsigned used;
     char line[LOG_LINE_BYTES];
@@ -162,7 +161,7 @@ static void sleep_out(void *owner, uint16_t offset, unsigned bytes, uint32_t val
 hv_status_t platform_create(struct vm *vm)
 {
     const struct vm_port ports[] = {
-        {PLATFORM_UART_PORT, UART_PORTS, uart_in, uart_out, &guest_uart},
+        {PLATFORM_UART_PORT, PLATFORM_UART_PORTS, uart_in, uart_out, &guest_uart},
         {PLATFORM_DEBUG_EXIT_PORT, 1, exit_in, exit_out, vm},
         {PLATFORM_RESET_PORT, 1, reset_in, reset_out, vm},
         {PLATFORM_SLEEP_PORT, 2, sleep_in, sleep_out, vm},

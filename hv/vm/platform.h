@@ -11,7 +11,8 @@
 
 #include "hv/vm/vm.h"
 
-#define PLATFORM_UART_PORT 0x3f8u
+#define PLATFORM_UART_PORT  0x3f8u
+#define PLATFORM_UART_PORTS 8u
 #define PLATFORM_DEBUG_EXIT_PORT \
     0x501u /* a write ends the VM with that code, as QEMU's isa-debug-exit does */
 

@@ -42,6 +42,7 @@
 #define AMD_TOP_MEM2            0xc001001du
 
 #define APIC_BASE_ENABLE        BIT(11)
+#define APIC_BASE_ADDRESS       BITS(51, 12)
 #define APIC_BASE_X2APIC        BIT(10)
 #define ARCH_CAP_IF_PSCHANGE_NO BIT(6)
 

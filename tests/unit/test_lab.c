@@ -379,6 +379,7 @@ static void test_options(void **state)
     static const char *const bad[][2] = {
         {"window=1000", "window=1000"},
         {"bar4=3", "window=0x1000"},
+        {"bar4=1", "window=@"}, /* in front of the letters */
         {"bar4=0", "window=0x1000"},
         {"bar4=", "window=0x1000"},
         {"bar4=1x", "window=0x1000"},
